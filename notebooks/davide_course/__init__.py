@@ -1,0 +1,1 @@
+"""Plumbing of the course: data, checks, plots and hand-outs. What a lesson teaches stays in the lesson."""
