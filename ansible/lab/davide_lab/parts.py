@@ -1,0 +1,160 @@
+"""The parts of the test suite: what each runs, and how long it took."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from davide_lab import up
+from davide_lab.place import release
+from davide_lab.say import Problem, line, minutes
+from davide_lab.toolbox import install_packages
+
+BROWSER_PACKAGES = ["chromium", "fonts-dejavu-core"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one part came to."""
+
+    part: str
+    status: int
+    seconds: float
+    passed: int = 0
+    failed: int = 0
+
+
+def tool(name: str) -> str:
+    """Return a program of the tool environment."""
+    return str(Path(sys.executable).parent / name)
+
+
+def check(root: Path) -> int:
+    """Run ruff, mypy, ansible-lint and the unit tests side by side, and print what each found."""
+    python_sources = ["davide", "ansible/lab", "hub", "kernels", "notebooks", "tests"]
+    commands = {
+        "ansible-lint": [tool("ansible-lint"), "--offline", "--strict", "-q"],
+        "unit tests": [sys.executable, "-m", "pytest", "-q", "tests/unit", "tests/golden"],
+        "mypy": [tool("mypy"), "--no-error-summary"],
+        "ruff": [tool("ruff"), "check", "--quiet", *python_sources],
+    }
+    start = time.monotonic()
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        outcomes = list(pool.map(lambda item: run_check(root, *item), commands.items()))
+    line(f"check: {'all right' if not any(outcomes) else 'not right, see above'}, {minutes(time.monotonic() - start)}")
+    return int(any(outcomes))
+
+
+def run_check(root: Path, name: str, command: list[str]) -> int:
+    """Run one check and print its output in one piece."""
+    start = time.monotonic()
+    cwd = root / "ansible" if name == "ansible-lint" else root
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    line(f"{name}: {'all right' if not done.returncode else f'status {done.returncode}'}, {minutes(time.monotonic() - start)}")
+    if done.returncode or name == "unit tests":
+        line((done.stdout + done.stderr).rstrip())
+    return done.returncode
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the suite."""
+
+    tests: tuple[str, ...]
+    needs_cluster: bool = True
+    needs_browser: bool = False
+
+
+PARTS = {
+    "check": Part((), needs_cluster=False),
+    "cluster": Part(("tests/cluster",)),
+    "browser": Part(("tests/browser",), needs_browser=True),
+    "notebooks": Part(("tests/notebooks",)),
+}
+
+
+def suite(root: Path, chosen: list[str]) -> int:
+    """Run the suite or some of its parts, bringing the cluster up first where a part needs it.
+
+    Returns
+    -------
+    int
+        0 if everything passed.
+    """
+    unknown = [name for name in chosen if name not in PARTS]
+    if unknown:
+        raise Problem(f"no part '{unknown[0]}'; the suite has {', '.join(PARTS)}, and as --long: {', '.join(LONG)}")
+    names = chosen or list(PARTS)
+    outcomes: list[Outcome] = []
+    if "check" in names:
+        start = time.monotonic()
+        outcomes.append(Outcome("check", check(root), time.monotonic() - start))
+    if any(PARTS[name].needs_cluster for name in names):
+        start = time.monotonic()
+        up.up(root)
+        outcomes.append(Outcome("up", 0, time.monotonic() - start))
+    if any(PARTS[name].needs_browser for name in names):
+        install_packages(BROWSER_PACKAGES, {})
+    outcomes += [run_pytest(root, name, PARTS[name].tests) for name in names if PARTS[name].tests]
+    return tell(outcomes)
+
+
+def tell(outcomes: list[Outcome]) -> int:
+    """Print the table of parts with their minutes, and the closing line that adds them up."""
+    line(f"\n{'part':<12} {'minutes':>8} {'passed':>7} {'failed':>7}  result")
+    for one in outcomes:
+        result = "all right" if one.status == 0 else f"status {one.status}"
+        line(f"{one.part:<12} {one.seconds / 60:>8.1f} {one.passed:>7} {one.failed:>7}  {result}")
+    line(f"{'in all':<12} {sum(one.seconds for one in outcomes) / 60:>8.1f}")
+    failed = sum(max(one.failed, int(one.status != 0)) for one in outcomes)
+    line(f"{sum(one.passed for one in outcomes)} passed, {failed} failed")
+    return int(any(one.status for one in outcomes))
+
+
+def run_pytest(root: Path, name: str, arguments: tuple[str, ...], environ: dict[str, str] | None = None) -> Outcome:
+    """Run pytest, show its output as it comes, and read how many tests passed."""
+    start = time.monotonic()
+    line(f"\n== {name}")
+    command = [sys.executable, "-m", "pytest", "-v", "--durations=5", *arguments]
+    passed = failed = 0
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True, env={**os.environ, **(environ or {})},
+                          stdin=subprocess.DEVNULL) as running:  # fmt: skip
+        for text in running.stdout or ():
+            print(text, end="", flush=True)
+            if re.search(r"\bin \d+\.\d+s", text):
+                passed = counted(text, "passed")
+                failed = counted(text, "failed") + counted(text, "error")
+    return Outcome(name, running.returncode, time.monotonic() - start, passed, failed)
+
+
+def counted(text: str, word: str) -> int:
+    """Return the number before `word` in pytest's closing line; 0 where it isn't there."""
+    found = re.search(rf"(\d+) {word}", text)
+    return int(found.group(1)) if found else 0
+
+
+def other_release(root: Path) -> int:
+    """Run the cluster's tests on Debian 13 hosts, then go back to the release there was."""
+    before = release()
+    install_packages(BROWSER_PACKAGES, {})
+    start = time.monotonic()
+    up.up(root, "trixie")
+    outcomes = [Outcome("up trixie", 0, time.monotonic() - start)]
+    outcomes += [run_pytest(root, name, PARTS[name].tests) for name in ("cluster", "browser", "notebooks")]
+    up.up(root, before)
+    return tell(outcomes)
+
+
+LONG: dict[str, Callable[[Path], int]] = {"trixie": other_release}
+
+
+def long_form(root: Path, name: str) -> int:
+    """Run a part that takes longer than the suite may."""
+    return LONG[name](root)
