@@ -1,0 +1,1 @@
+"""DAVIDE Hub: JupyterLab sessions as Slurm jobs, from the site's facts."""
