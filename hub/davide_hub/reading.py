@@ -70,8 +70,8 @@ def read_plain_yaml(path: Path) -> Document:
     Raises
     ------
     FactsError
-        If the file can't be read, is too large, is not YAML, or is more than plain data: an alias (a few lines
-        of them can expand to gigabytes), a tag, a repeated key (YAML would silently keep the last), Jinja.
+        If the file can't be read, is too large, is not YAML, or is more than plain data: an alias (a few
+        lines expand to gigabytes), a tag, a repeated key (YAML would silently keep the last), Jinja.
     """
     text = _read(path)
     loader = _PlainLoader(text)

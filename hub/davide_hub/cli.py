@@ -1,0 +1,106 @@
+"""`davide-hub`: look at a site's facts without a cluster, root or network."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from davide_hub.facts import FactsError, Site, load_site
+from davide_hub.render import SPAWNER_TEMPLATES, RenderError, render_session
+
+_FACTS_OF_A_SITE = "ansible/inventory/{}/group_vars/all/site.yml"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `davide-hub`; return its exit status."""
+    arguments = _parser().parse_args(argv)
+    try:
+        status: int = arguments.run(arguments)
+    except (FactsError, RenderError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(
+            f"{error.filename or 'the output'}: {error.strerror}; give a folder you may write to",
+            file=sys.stderr,
+        )
+        return 1
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="davide-hub", description=__doc__)
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+
+    check = verbs.add_parser("check", help="say whether a site.yml holds together")
+    check.add_argument("file", type=Path, metavar="FILE", help="a site.yml")
+    check.add_argument("--json", action="store_true", help="print the findings, or the facts, as JSON")
+    check.set_defaults(run=_check)
+
+    render = verbs.add_parser("render", help="write what a cluster would get, to look at it")
+    render.add_argument("--site", required=True, help="a folder of ansible/inventory, or a site.yml")
+    render.add_argument("--out", required=True, type=Path, metavar="DIR", help="where to write")
+    render.set_defaults(run=_render)
+    return parser
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    if not arguments.json:
+        site = load_site(arguments.file)
+        print(
+            f"{arguments.file}: good; {site.name}, {len(site.profiles)} profiles, {len(site.kernels)} kernels"
+        )
+        return 0
+    try:
+        site = load_site(arguments.file)
+    except FactsError as error:
+        print(json.dumps({"ok": False, "problems": error.sentences}, indent=2))
+        return 1
+    print(json.dumps({"ok": True, "site": site.model_dump(mode="json")}, indent=2))
+    return 0
+
+
+def _render(arguments: argparse.Namespace) -> int:
+    site = load_site(_facts_of(arguments.site))
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for name, text in scripts(site, _templates()).items():
+        (arguments.out / name).write_text(text)
+        print(arguments.out / name)
+    return 0
+
+
+def scripts(site: Site, templates: Path) -> dict[str, str]:
+    """Return the batch script of every profile for a made-up user, by file name."""
+    folder = Path("/home/student01/.local/share/davide-hub/student01")
+    return {
+        f"session-{profile.name}.sbatch": render_session(
+            site,
+            profile,
+            user="student01",
+            account=site.slurm.account,
+            session_key="student01",
+            log_path=folder / "session.log",
+            templates=templates,
+        )
+        for profile in site.profiles
+    }
+
+
+def _facts_of(site: str) -> Path:
+    checkout = _checkout()
+    named = checkout / _FACTS_OF_A_SITE.format(site) if checkout and "/" not in site else None
+    return named if named and named.is_file() else Path(site)
+
+
+def _templates() -> Path:
+    checkout = _checkout()
+    return checkout / "spawner_templates" if checkout else SPAWNER_TEMPLATES
+
+
+def _checkout() -> Path | None:
+    """Return the project's top folder if this runs from a checkout, else None (installed on a hub)."""
+    top = Path(__file__).resolve().parents[2]
+    return top if (top / "spawner_templates").is_dir() else None

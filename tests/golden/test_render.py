@@ -1,0 +1,21 @@
+"""What a cluster would get, compared with the committed files.
+
+After a wanted change: `PYTHONPATH=hub python -m davide_hub render --site local --out tests/golden/local`, then
+look at the difference and commit it with the change.
+"""
+
+from pathlib import Path
+
+from davide_hub.cli import main
+
+GOLDEN = Path(__file__).parent / "local"
+
+
+def test_the_local_cluster_gets_what_is_committed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["render", "--site", "local", "--out", str(tmp_path / "out")]) == 0
+    assert _contents(tmp_path / "out") == _contents(GOLDEN)
+
+
+def _contents(folder: Path) -> dict[str, str]:
+    return {str(p.relative_to(folder)): p.read_text() for p in sorted(folder.rglob("*")) if p.is_file()}
