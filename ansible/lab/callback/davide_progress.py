@@ -88,7 +88,7 @@ class CallbackModule(CallbackBase):
     def _finish_task(self) -> None:
         took = time.monotonic() - self.started
         if self.task and (took >= 1 or self._display.verbosity):
-            self._display.display(f"      {self.play}: {self.task} ({took:.1f} s)")
+            self._display.display(f"      {self.task} ({took:.1f} s)")
         self.started = time.monotonic()
 
     def _note(self, result: Any, item: str) -> None:

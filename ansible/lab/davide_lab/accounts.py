@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,15 @@ FILE = STATE / "accounts.json"
 
 
 def make_accounts(root: Path) -> list[dict[str, str]]:
-    """Give every demo account of the inventory a password unless it has one, and return name, password and role."""
+    """Give every demo account of the inventory a password unless it has one.
+
+    Returns
+    -------
+    list
+        Per account `name`, `role`, `password` and its `hash` for /etc/shadow.
+    """
     known = {row["name"]: row for row in read_json(FILE).get("accounts", [])}
-    rows = [known.get(facts["name"], {**_row(facts), "password": password()}) for facts in listed(root)]
+    rows = [known.get(facts["name"]) or new_account(facts) for facts in listed(root)]
     if rows != list(known.values()):
         write_atomically(FILE, json.dumps({"accounts": rows}, indent=1) + "\n", 0o600)
     return rows
@@ -35,5 +42,8 @@ def password() -> str:
     return "-".join("".join(secrets.choice(ALPHABET) for _ in range(4)) for _ in range(3))
 
 
-def _row(facts: dict[str, Any]) -> dict[str, str]:
-    return {"name": facts["name"], "role": facts["role"]}
+def new_account(facts: dict[str, Any]) -> dict[str, str]:
+    """Return a demo account with a new password and its hash."""
+    made = password()
+    hashed = subprocess.run(["openssl", "passwd", "-6", "-stdin"], input=made, capture_output=True, text=True, check=True)
+    return {"name": facts["name"], "role": facts["role"], "password": made, "hash": hashed.stdout.strip()}

@@ -36,6 +36,7 @@ def ansible_environ(root: Path, release: str) -> dict[str, str]:
         "ANSIBLE_SSH_COMMON_ARGS": f"-F none -o UserKnownHostsFile={KNOWN_HOSTS}",
         "DAVIDE_BUNDLE": str(bundle_dir(release)),
         "DAVIDE_ACCOUNTS": str(STATE / "accounts.json"),
+        "DAVIDE_STATE": str(STATE),
     }
 
 

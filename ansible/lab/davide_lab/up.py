@@ -25,7 +25,7 @@ from davide_lab.provision import provision, tell_changes, validate
 from davide_lab.say import Problem, line, minutes, stage, step
 from davide_lab.toolbox import cache_dir, install_packages
 
-MACHINE_PACKAGES = ["apt-utils", "debootstrap", "debian-archive-keyring", "iproute2", "openssh-client", "systemd-container",
+MACHINE_PACKAGES = ["apt-utils", "debootstrap", "debian-archive-keyring", "iproute2", "openssh-client", "openssl", "systemd-container",
                     "tar", "util-linux"]  # fmt: skip
 GIGABYTES = 12.0
 STAGES = 6

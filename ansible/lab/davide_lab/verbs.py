@@ -72,7 +72,8 @@ def describe(root: Path) -> dict[str, Any]:
     rows = [{"name": one.name, "address": one.address, "role": one.role, "state": hosts_.state(one)} for one in hosts(root)]
     running = [row["state"] == "running" for row in rows]
     state = "up" if all(running) and relay.is_running() else "partial" if any(running) else "down"
-    accounts = read_json(ACCOUNTS).get("accounts", []) if is_root() else []
+    known = read_json(ACCOUNTS).get("accounts", []) if is_root() else []
+    accounts = [{key: row[key] for key in ("name", "password", "role")} for row in known]
     return {"hub_url": site_facts(root)["public_url"], "state": state, "accounts": accounts, "hosts": rows}
 
 
