@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     ssh.add_argument("host")
     ssh.add_argument("command", nargs=argparse.REMAINDER, help="as ssh takes it")
     host = add("host", "do something to one host: boot, stop, crash, reboot, cut, mend, freeze, thaw, destroy", verbs.host)
-    host.add_argument("action", choices=list(verbs.HOST_ACTIONS))
+    host.add_argument("action", choices=["boot", *verbs.HOST_ACTIONS])
     host.add_argument("host")
     add("check", "ruff, mypy, ansible-lint and the unit tests; needs no root and no cluster", verbs.check)
     test = add("test", "the whole test suite; brings the cluster up itself", verbs.test)
