@@ -1,0 +1,56 @@
+"""`davide-session`: what a session's batch script runs."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from davide_session.environment import EnvironmentFileError, read_environment
+from davide_session.handouts import finish_sync, start_sync
+from davide_session.scratch import private_folder
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one session until its end; return its exit status."""
+    arguments = _parser().parse_args(argv)
+    os.umask(0o077)
+    try:
+        variables = read_environment(arguments.environment)
+    except EnvironmentFileError as error:
+        print(error, file=sys.stderr)
+        return 1
+    home = Path.home()
+    os.chdir(home)
+    sync = start_sync(arguments.software / "handouts", home / arguments.course)
+    with private_folder() as private:
+        os.environ.update(variables)
+        os.environ["JUPYTER_PATH"] = str(arguments.software / "share/jupyter")
+        os.environ["JUPYTER_RUNTIME_DIR"] = str(private / "runtime")
+        os.environ.setdefault("TMPDIR", str(private / "tmp"))
+
+        # jsonschema tries this import for a check that nothing here uses, and it compiles a grammar for 1 s.
+        sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
+        # Not at the top: Jupyter reads the variables above when it is imported, and takes a second that the
+        # hand-outs use.
+        from davide_session.server import serve
+        from davide_session.settings import Place, settings
+
+        finish_sync(sync)
+        serve(settings(Place(home, private, arguments.software, arguments.kernel, arguments.course)))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="davide-session", description="Run JupyterLab as a session of DAVIDE Hub."
+    )
+    parser.add_argument(
+        "--environment", type=Path, required=True, help="the session's secrets, a 0600 JSON file"
+    )
+    parser.add_argument("--software", type=Path, required=True, help="the site's software folder")
+    parser.add_argument("--kernel", required=True, help="the kernel of new notebooks")
+    parser.add_argument("--course", required=True, help="the course's folder in the home")
+    return parser

@@ -1,0 +1,99 @@
+"""A Jupyter server that binds its port once, keeps it, and tells the hub."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+from typing import Any
+
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_server.serverapp import ServerApp
+from jupyterhub.singleuser.extension import JupyterHubSingleUser
+from tornado.netutil import bind_sockets
+from traitlets import List, Unicode
+
+from davide_session.callhome import call_home
+from davide_session.settings import EXTENSIONS
+
+
+class SessionKernels(KernelSpecManager):
+    """Kernelspecs from the folders that the settings name (the stock list can't be set)."""
+
+    kernel_dirs = List(Unicode(), config=True)
+
+
+class SessionServer(ServerApp):  # type: ignore[misc]
+    """A ServerApp without files of configuration, on a port that nobody can take from it.
+
+    The stock class asks for a free port, gives it back, and binds it later: on a shared node somebody else
+    may be quicker. Two of its methods (private ones: Jupyter Server 2.21) are replaced to hold on to the
+    sockets.
+    """
+
+    name = "davide-session"
+    no_browser_open_file = True
+
+    def migrate_config(self) -> None:
+        """Do nothing: the stock method writes into ~/.jupyter at the first start."""
+
+    def load_config_file(self, suppress_errors: bool = True) -> None:
+        """Do nothing: settings come from `settings.py` alone."""
+
+    @property
+    def config_file_paths(self) -> list[str]:
+        """Nowhere. Extensions look here too; the stock list begins with the current folder."""
+        return []
+
+    def _find_http_port(self) -> None:
+        self._bound = bind_free_port(self.ip)
+        self.port = self._bound[0].getsockname()[1]
+
+    def _bind_http_server_tcp(self) -> bool:
+        self.http_server.add_sockets(self._bound)
+        return True
+
+    async def _post_start(self) -> None:
+        await super()._post_start()
+        hub = self._starter_app.hub_auth
+        url = f"{hub.api_url}/davide/call-home"
+        # Kept, because the event loop alone holds tasks by weak references.
+        self._call_home = asyncio.create_task(
+            call_home(url, hub.api_token, self.port, self.log, self._starter_app.hub_http_client_opts)
+        )
+
+
+class Session(JupyterHubSingleUser):  # type: ignore[misc]
+    """JupyterHub's single-user extension on a SessionServer."""
+
+    name = app_namespace = "davide-session"
+    serverapp_class = SessionServer
+    load_other_extensions = False
+    serverapp_config = {"jpserver_extensions": EXTENSIONS}  # noqa: RUF012 - what the base class declares
+
+    async def check_hub_version(self) -> None:
+        """Do nothing: the stock method ends a server whose hub is away for a minute. The call home waits."""
+
+
+def bind_free_port(address: str, attempts: int = 5) -> list[socket.socket]:
+    """Return sockets that listen on one free port of `address`.
+
+    With IPv4 and IPv6 there are two sockets, and the port that was free for the first may be taken for the
+    second: then another one is tried.
+    """
+    for attempt in range(attempts):
+        try:
+            return list(bind_sockets(0, address))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or attempt == attempts - 1:
+                raise
+    raise AssertionError("attempts must be positive")
+
+
+def serve(config: Any) -> None:
+    """Run a session with these settings until it is told to stop."""
+    # What the hub wrote there is meant for the stock class; ours asks the system for a free port.
+    os.environ.setdefault("JUPYTERHUB_SERVICE_URL", "http://:0/")
+    server = Session.initialize_server(argv=[], config=config)
+    server.start()
