@@ -16,8 +16,15 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def davide(*words: str, timeout: float = 600, **more: Any) -> subprocess.CompletedProcess[str]:
     """Run `./davide` with some words and return what came of it."""
-    return subprocess.run([ROOT / "davide", *words], capture_output=True, text=True, timeout=timeout, check=False,
-                          stdin=subprocess.DEVNULL, **more)  # fmt: skip
+    return subprocess.run(
+        [ROOT / "davide", *words],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        **more,
+    )
 
 
 @dataclass(frozen=True)
@@ -38,11 +45,17 @@ class Cluster:
         assert done.returncode == 0, f"{host}: {command}\n{done.stdout}{done.stderr}"
         return done.stdout.strip()
 
-    def as_user(self, user: str, command: str, host: str = "hub01", timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    def as_user(
+        self, user: str, command: str, host: str = "hub01", timeout: float = 60
+    ) -> subprocess.CompletedProcess[str]:
         """Run a shell command on a host as one of the cluster's users, in the user's home."""
         quoted = command.replace("'", "'\\''")
-        return self.run(host, f"timeout {timeout:.0f} setpriv --reuid {user} --regid davide --init-groups --reset-env "
-                              f"bash -c 'cd; {quoted}'", timeout + 20)  # fmt: skip
+        return self.run(
+            host,
+            f"timeout {timeout:.0f} setpriv --reuid {user} --regid davide --init-groups --reset-env "
+            f"bash -c 'cd; {quoted}'",
+            timeout + 20,
+        )
 
     def password(self, user: str) -> str:
         """Return a demo account's password."""

@@ -59,7 +59,9 @@ def systemctl(module: AnsibleModule, *arguments: str) -> None:
 
 def properties(module: AnsibleModule, unit: str) -> dict[str, str]:
     """Return what systemd knows of a unit."""
-    wanted = "ActiveState,UnitFileState,ActiveEnterTimestampMonotonic,NeedDaemonReload,FragmentPath,DropInPaths,LoadState"
+    wanted = (
+        "ActiveState,UnitFileState,ActiveEnterTimestampMonotonic,NeedDaemonReload,FragmentPath,DropInPaths,LoadState"
+    )
     shown = module.run_command(["systemctl", "show", unit, f"--property={wanted}"], check_rc=True)[1]
     return dict(row.split("=", 1) for row in shown.splitlines() if "=" in row)
 
@@ -97,7 +99,14 @@ def main() -> None:
     # Type=notify services and dependants may be on their way up or down: what counts is whether it is meant to run.
     runs = facts["ActiveState"] in ("active", "activating", "reloading")
     stale = runs and newest([*module.params["config"], *unit_files]) > started_at(facts)
-    enabled = facts.get("UnitFileState") in ("enabled", "static", "generated", "alias", "indirect", "enabled-runtime")
+    enabled = facts.get("UnitFileState") in (
+        "enabled",
+        "static",
+        "generated",
+        "alias",
+        "indirect",
+        "enabled-runtime",
+    )
     did = [word for word, needed in (("enabled", not enabled), ("started", not runs), ("restarted", stale)) if needed]
     if not module.check_mode:
         if facts["NeedDaemonReload"] == "yes" or facts["LoadState"] == "not-found":

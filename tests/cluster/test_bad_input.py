@@ -16,7 +16,11 @@ from davide_lab.up import require_machine
 @pytest.fixture
 def copy_of_the_project(tmp_path):
     """Return a checkout of its own whose site facts may be broken."""
-    shutil.copytree(ROOT, tmp_path / "project", ignore=shutil.ignore_patterns(".git", ".davide", ".*_cache", "__pycache__", ".hypothesis"))
+    shutil.copytree(
+        ROOT,
+        tmp_path / "project",
+        ignore=shutil.ignore_patterns(".git", ".davide", ".*_cache", "__pycache__", ".hypothesis"),
+    )
     return tmp_path / "project"
 
 
@@ -31,7 +35,12 @@ def boots(cluster):
         ("memory_gb: 6", "memory_gb: lots", "profiles[0].memory_gb", "write for example 6"),
         ("gpus: 1", "gpus: 1\n      colour: red", "profiles[0].colour", "remove it"),
         ("admins: [admin01]", "", "admins", ""),
-        ("partition: dvd_usr_prod\n      gpus: 1", "partition: nosuch\n      gpus: 1", "profiles[0].partition", "dvd_usr_prod"),
+        (
+            "partition: dvd_usr_prod\n      gpus: 1",
+            "partition: nosuch\n      gpus: 1",
+            "profiles[0].partition",
+            "dvd_usr_prod",
+        ),
     ],
 )
 def test_bad_site_facts_are_refused_before_any_host_is_touched(cluster, copy_of_the_project, right, wrong, key, fix):
@@ -40,7 +49,9 @@ def test_bad_site_facts_are_refused_before_any_host_is_touched(cluster, copy_of_
     assert right in text
     facts.write_text(text.replace(right, wrong, 1))
     before = boots(cluster)
-    done = subprocess.run([copy_of_the_project / "davide", "up"], capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(
+        [copy_of_the_project / "davide", "up"], capture_output=True, text=True, check=False, timeout=120
+    )
     assert done.returncode == 1
     assert "no host was touched" in done.stderr
     for word in ("site.yml", key, fix):
@@ -69,8 +80,12 @@ def test_taken_port_is_named(cluster, copy_of_the_project):
         taken.listen()
         relay = copy_of_the_project / "ansible/lab/davide_lab/relay.py"
         port = taken.getsockname()[1]
-        relay.write_text(relay.read_text().replace("PORT = 8000", f"PORT = {port}").replace('"relay.json"', '"other-relay.json"'))
-        done = subprocess.run([copy_of_the_project / "davide", "up"], capture_output=True, text=True, check=False, timeout=120)
+        relay.write_text(
+            relay.read_text().replace("PORT = 8000", f"PORT = {port}").replace('"relay.json"', '"other-relay.json"')
+        )
+        done = subprocess.run(
+            [copy_of_the_project / "davide", "up"], capture_output=True, text=True, check=False, timeout=120
+        )
     assert done.returncode == 1
     assert f"port {port} of 127.0.0.1 is taken by another program" in done.stderr
     assert "ss -ltnp" in done.stderr
@@ -88,8 +103,15 @@ def test_full_disk_is_named(tmp_path):
 
 
 def test_registry_out_of_reach_is_one_sentence_and_the_next_run_continues(tmp_path):
-    nowhere = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0",
-               "PIP_EXTRA_INDEX_URL": "", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull}  # fmt: skip
+    nowhere = {
+        **os.environ,
+        "XDG_CACHE_HOME": str(tmp_path),
+        "PIP_INDEX_URL": "http://127.0.0.1:9/simple",
+        "PIP_RETRIES": "0",
+        "PIP_EXTRA_INDEX_URL": "",
+        "PIP_FIND_LINKS": "",
+        "PIP_CONFIG_FILE": os.devnull,
+    }
     done = davide("status", env=nowhere)
     assert done.returncode == 1
     assert "if a registry could not be reached, check the network and run the same command again" in done.stderr

@@ -23,12 +23,18 @@ def gpu02(cluster, wait_for):
     yield "gpu02"
     if state_of("gpu02") == "off":
         assert davide("host", "boot", "gpu02").returncode == 0
-    wait_for(lambda: cluster.run("hub01", "sinfo -hn gpu02 -o %t").stdout.strip() == "idle", "gpu02 is back in service", 90)
+    wait_for(
+        lambda: cluster.run("hub01", "sinfo -hn gpu02 -o %t").stdout.strip() == "idle",
+        "gpu02 is back in service",
+        90,
+    )
 
 
 def test_each_host_is_a_real_system_with_its_own_address(cluster):
     for name, facts in cluster.hosts.items():
-        shown = cluster.output(name, "cat /proc/1/comm; hostname; ip -4 -o addr show host0; systemctl is-system-running --wait")
+        shown = cluster.output(
+            name, "cat /proc/1/comm; hostname; ip -4 -o addr show host0; systemctl is-system-running --wait"
+        )
         first, hostname, address, state = shown.splitlines()
         assert (first, hostname, state) == ("systemd", name, "running")
         assert f" {facts['address']}/24 " in address
@@ -60,9 +66,15 @@ def test_host_survives_a_power_cut_with_its_disk(cluster, gpu02):
 
 
 def test_host_reboots_in_an_orderly_way(cluster, gpu02):
-    before = cluster.output(gpu02, "journalctl --list-boots | wc -l; cut -d. -f1 /proc/uptime; systemctl show -P UserspaceTimestampMonotonic")
+    before = cluster.output(
+        gpu02,
+        "journalctl --list-boots | wc -l; cut -d. -f1 /proc/uptime; systemctl show -P UserspaceTimestampMonotonic",
+    )
     assert davide("host", "reboot", gpu02).returncode == 0
-    after = cluster.output(gpu02, "journalctl --list-boots | wc -l; cut -d. -f1 /proc/uptime; systemctl show -P UserspaceTimestampMonotonic")
+    after = cluster.output(
+        gpu02,
+        "journalctl --list-boots | wc -l; cut -d. -f1 /proc/uptime; systemctl show -P UserspaceTimestampMonotonic",
+    )
     assert before.splitlines()[2] != after.splitlines()[2]
 
 

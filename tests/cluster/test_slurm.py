@@ -36,7 +36,9 @@ def test_job_on_an_account_of_others_is_refused(cluster):
 
 @pytest.mark.parametrize("gres", ["gpu:tesla:1", "gpu:1"])
 def test_job_opens_its_own_gpu_and_no_other(cluster, gres):
-    shown = srun(cluster, f"-A tra26_davide --gres={gres} -w gpu02", "echo $SLURM_STEP_GPUS; " + GPU_FILES).stdout.splitlines()
+    shown = srun(
+        cluster, f"-A tra26_davide --gres={gres} -w gpu02", "echo $SLURM_STEP_GPUS; " + GPU_FILES
+    ).stdout.splitlines()
     own = int(shown[0])
     # The stand-ins have no driver: "No such device" means that the cgroup let us through to it.
     expected = ["Operation not permitted"] * 4
@@ -48,7 +50,10 @@ def test_job_is_charged_to_its_account(cluster, wait_for):
     done = srun(cluster, "-A tra26_davide --gres=gpu:tesla:2", "echo $SLURM_JOB_ID")
     job = done.stdout.strip()
     query = f"sacct -n -P -X -j {job} --format=Account,AllocTRES,State"
-    row = wait_for(lambda: (out := cluster.output("hub01", query)).endswith("COMPLETED") and out, "sacct shows the job's end")
+    row = wait_for(
+        lambda: (out := cluster.output("hub01", query)).endswith("COMPLETED") and out,
+        "sacct shows the job's end",
+    )
     account, resources, _ = row.split("|")
     assert account == "tra26_davide"
     assert "gres/gpu=2" in resources

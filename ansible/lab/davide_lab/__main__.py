@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from davide_lab import verbs
+from davide_lab import parts, verbs
 from davide_lab.place import RELEASES
 from davide_lab.say import Problem, problem
 
@@ -15,7 +15,8 @@ from davide_lab.say import Problem, problem
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line; each verb's help says what it does."""
     top = argparse.ArgumentParser(
-        prog="davide", description="DAVIDE Hub: JupyterLab inside Slurm jobs on GPU nodes. These are the verbs:"
+        prog="davide",
+        description="DAVIDE Hub: JupyterLab inside Slurm jobs on GPU nodes. These are the verbs:",
     )
     verb = top.add_subparsers(metavar="VERB", title="verbs")
 
@@ -25,25 +26,43 @@ def parser() -> argparse.ArgumentParser:
         return made
 
     up = add("up", "bring the local cluster up, provisioned, and print the address and the demo accounts", verbs.up)
-    up.add_argument("--release", choices=sorted(RELEASES), help="Debian release of the hosts (default: bookworm, or what is there)")
+    up.add_argument(
+        "--release",
+        choices=sorted(RELEASES),
+        help="Debian release of the hosts (default: bookworm, or what is there)",
+    )
     up.add_argument("--verbose", action="store_true", help="show all that ansible says")
     down = add("down", "shut the local cluster down; disks and homes are kept", verbs.down)
-    down.add_argument("--purge", action="store_true", help="also remove disks, homes, software and passwords of the local cluster")
+    down.add_argument(
+        "--purge",
+        action="store_true",
+        help="also remove disks, homes, software and passwords of the local cluster",
+    )
     status = add("status", "show the hosts, the address and the demo accounts", verbs.status)
     status.add_argument("--json", action="store_true", help="as JSON: hub_url, state, accounts, hosts")
     ssh = add("ssh", "open a shell on a host, or run a command there: ./davide ssh ctl01 squeue", verbs.ssh)
     ssh.add_argument("host")
     ssh.add_argument("command", nargs=argparse.REMAINDER, help="as ssh takes it")
-    host = add("host", "do something to one host: boot, stop, crash, reboot, cut, mend, freeze, thaw, destroy", verbs.host)
+    host = add(
+        "host",
+        "do something to one host: boot, stop, crash, reboot, cut, mend, freeze, thaw, destroy",
+        verbs.host,
+    )
     host.add_argument("action", choices=["boot", *verbs.HOST_ACTIONS])
     host.add_argument("host")
     add("check", "ruff, mypy, ansible-lint and the unit tests; needs no root and no cluster", verbs.check)
     test = add("test", "the whole test suite; brings the cluster up itself", verbs.test)
-    test.add_argument("part", nargs="*", help=f"only these parts: {', '.join(verbs.parts.PARTS)}")
-    test.add_argument("--long", metavar="PART", choices=list(verbs.parts.LONG), help="a part that takes longer than the suite may: "
-                      + ", ".join(verbs.parts.LONG))  # fmt: skip
+    test.add_argument("part", nargs="*", help=f"only these parts: {', '.join(parts.PARTS)}")
+    test.add_argument(
+        "--long",
+        metavar="PART",
+        choices=list(parts.LONG),
+        help="a part that takes longer than the suite may: " + ", ".join(parts.LONG),
+    )
     render = add("render", "write every file that a site's hosts would get, with no cluster and no root", verbs.render)
-    render.add_argument("--site", default="local", help="folder below ansible/inventory, or a site.yml (default: local)")
+    render.add_argument(
+        "--site", default="local", help="folder below ansible/inventory, or a site.yml (default: local)"
+    )
     render.add_argument("--out", required=True, help="folder to write into")
     add("lock", "resolve all locks anew (the only verb that changes versions)", verbs.lock)
     return top

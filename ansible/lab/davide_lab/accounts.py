@@ -33,7 +33,9 @@ def make_accounts(root: Path) -> list[dict[str, str]]:
 
 def listed(root: Path) -> list[dict[str, Any]]:
     """Return the demo accounts that the inventory names."""
-    facts: list[dict[str, Any]] = yaml.safe_load((inventory(root) / "group_vars/all/accounts.yml").read_text())["accounts"]
+    facts: list[dict[str, Any]] = yaml.safe_load((inventory(root) / "group_vars/all/accounts.yml").read_text())[
+        "accounts"
+    ]
     return facts
 
 
@@ -45,5 +47,7 @@ def password() -> str:
 def new_account(facts: dict[str, Any]) -> dict[str, str]:
     """Return a demo account with a new password and its hash."""
     made = password()
-    hashed = subprocess.run(["openssl", "passwd", "-6", "-stdin"], input=made, capture_output=True, text=True, check=True)
+    hashed = subprocess.run(
+        ["openssl", "passwd", "-6", "-stdin"], input=made, capture_output=True, text=True, check=True
+    )
     return {"name": facts["name"], "role": facts["role"], "password": made, "hash": hashed.stdout.strip()}

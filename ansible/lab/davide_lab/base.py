@@ -16,25 +16,44 @@ from davide_lab.say import Problem, step
 from davide_lab.toolbox import cache_dir
 
 PACKAGES = (
-    "systemd", "systemd-sysv", "dbus", "libpam-systemd", "python3", "python3-apt", "openssh-server",
-    "iproute2", "procps", "ca-certificates",
-)  # fmt: skip
-MASKED = ("systemd-udevd.service", "systemd-timesyncd.service", "systemd-networkd.service", "getty.target",
-          "console-getty.service", "systemd-resolved.service", "apt-daily.timer", "apt-daily-upgrade.timer",
-          "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer", "logrotate.timer",
-          "systemd-networkd-wait-online.service")  # fmt: skip
+    "systemd",
+    "systemd-sysv",
+    "dbus",
+    "libpam-systemd",
+    "python3",
+    "python3-apt",
+    "openssh-server",
+    "iproute2",
+    "procps",
+    "ca-certificates",
+)
+MASKED = (
+    "systemd-udevd.service",
+    "systemd-timesyncd.service",
+    "systemd-networkd.service",
+    "getty.target",
+    "console-getty.service",
+    "systemd-resolved.service",
+    "apt-daily.timer",
+    "apt-daily-upgrade.timer",
+    "dpkg-db-backup.timer",
+    "e2scrub_all.timer",
+    "fstrim.timer",
+    "logrotate.timer",
+    "systemd-networkd-wait-online.service",
+)
 FILES = {
     # A job that is running would delay a reboot by systemd's 90 s.
     "etc/systemd/system.conf.d/davide-lab.conf": "[Manager]\nDefaultTimeoutStopSec=10s\n",
     # The overlay is thrown away after a crash of the machine, so waiting for the disk buys nothing.
     "etc/dpkg/dpkg.cfg.d/davide-lab": "force-unsafe-io\npath-exclude=/usr/share/doc/*\npath-exclude=/usr/share/man/*\n"
-                                      "path-exclude=/usr/share/locale/*\n",
+    "path-exclude=/usr/share/locale/*\n",
     "etc/ssh/sshd_config.d/davide-lab.conf": "UseDNS no\nPasswordAuthentication no\n",
     # Indexes come from the bundle, which is read in an instant: keep no translations, no compressed copies.
     "etc/apt/apt.conf.d/davide-lab": 'Acquire::Languages "none";\nAPT::Install-Recommends "false";\n',
     "etc/locale.conf": "LANG=C.UTF-8\n",
     "etc/default/locale": "LANG=C.UTF-8\n",
-}  # fmt: skip
+}
 
 
 def base_dir(release: str) -> Path:
@@ -62,7 +81,14 @@ def make_base(release: str) -> Path:
     mirror = configured_mirror()
     try:
         run(
-            ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", release, unfinished, mirror],
+            [
+                "debootstrap",
+                "--variant=minbase",
+                f"--include={','.join(PACKAGES)}",
+                release,
+                unfinished,
+                mirror,
+            ],
             hint="If the mirror was out of reach, check the network and run ./davide up again",
         )
         settle(unfinished)
@@ -86,7 +112,13 @@ def settle(root: Path) -> None:
     write_atomically(root / "etc/machine-id", "")  # each host gets one of its own at its first boot
     for key in (root / "etc/ssh").glob("ssh_host_*"):
         key.unlink()
-    for folder in ("var/cache/apt/archives", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale"):
+    for folder in (
+        "var/cache/apt/archives",
+        "var/lib/apt/lists",
+        "usr/share/doc",
+        "usr/share/man",
+        "usr/share/locale",
+    ):
         shutil.rmtree(root / folder, ignore_errors=True)
         (root / folder).mkdir(parents=True, exist_ok=True)
     write_atomically(root / "etc/davide-base-id", f"{uuid.uuid4()}\n")
@@ -119,7 +151,10 @@ def require_room(path: Path, gigabytes: float) -> None:
         path = path.parent
     free = shutil.disk_usage(path).free / 1e9
     if free < gigabytes:
-        raise Problem(f"{path} has {free:.1f} GB free and {gigabytes:g} GB are needed; make room, or set XDG_CACHE_HOME to a larger disk")
+        raise Problem(
+            f"{path} has {free:.1f} GB free and {gigabytes:g} GB are needed; "
+            "make room, or set XDG_CACHE_HOME to a larger disk"
+        )
 
 
 def is_root() -> bool:

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,19 @@ from davide_lab.run import run
 from davide_lab.say import Problem, minutes, step
 from davide_lab.toolbox import cache_dir
 
-PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_26", "manylinux_2_24", "manylinux_2_17", "manylinux2014",
-             "manylinux_2_12", "manylinux2010", "manylinux_2_5", "manylinux1", "linux")  # fmt: skip
+PLATFORMS = (
+    "manylinux_2_28",
+    "manylinux_2_27",
+    "manylinux_2_26",
+    "manylinux_2_24",
+    "manylinux_2_17",
+    "manylinux2014",
+    "manylinux_2_12",
+    "manylinux2010",
+    "manylinux_2_5",
+    "manylinux1",
+    "linux",
+)
 ARCHITECTURE = "x86_64"
 RETRY = "If a registry was out of reach, check the network and run ./davide up again, it goes on from here"
 
@@ -51,15 +63,26 @@ def make_bundle(root: Path, release: str) -> dict[str, Any]:
     bundle.mkdir(parents=True, exist_ok=True)
     locks = lock_files(root, RELEASES[release])
     parts: list[tuple[str, str, Callable[[Path], None]]] = [
-        ("debs", stamp_of(deb_packages(root), release, base_identity(release)), lambda to: fetch_debs(root, release, to)),
-        ("proxy", stamp_of(*(path.read_text() for path in proxy_lock(root))), lambda to: fetch_proxy(root, to)),
-        *((f"wheels-{name}", stamp_of(lock.read_text()), wheel_fetcher(lock, RELEASES[release])) for name, lock in locks.items()),
+        (
+            "debs",
+            stamp_of(deb_packages(root), release, base_identity(release)),
+            lambda to: fetch_debs(root, release, to),
+        ),
+        (
+            "proxy",
+            stamp_of(*(path.read_text() for path in proxy_lock(root))),
+            lambda to: fetch_proxy(root, to),
+        ),
+        *(
+            (f"wheels-{name}", stamp_of(lock.read_text()), wheel_fetcher(lock, RELEASES[release]))
+            for name, lock in locks.items()
+        ),
     ]
     with ThreadPoolExecutor(max_workers=3) as pool:
         list(pool.map(lambda part: make_part(bundle, *part), parts))
     for name, sources in own_packages(root).items():
-        make_part(bundle, f"own-{name}", stamp_of(tree_digest(sources)), lambda to, here=sources: build_wheel(here, to))  # type: ignore[misc]
-    make_part(bundle, "tool-uv", stamp_of(uv_binary().stat().st_size), lambda to: copy_into(uv_binary(), to))
+        make_part(bundle, f"own-{name}", stamp_of(tree_digest(sources)), partial(build_wheel, sources))
+    make_part(bundle, "tool-uv", stamp_of(uv_binary().stat().st_size), partial(copy_into, uv_binary()))
     wanted = {name for name, _, _ in parts} | {f"own-{name}" for name in own_packages(root)} | {"tool-uv"}
     for stale in (path for path in bundle.iterdir() if path.is_dir() and path.name not in wanted):
         remove_tree(stale)
@@ -81,7 +104,9 @@ def make_part(bundle: Path, name: str, stamp: str, make: Callable[[Path], None])
     remove_tree(unfinished)
     unfinished.mkdir()
     make(unfinished)
-    files = {str(path.relative_to(unfinished)): digest(path) for path in sorted(unfinished.rglob("*")) if path.is_file()}
+    files = {
+        str(path.relative_to(unfinished)): digest(path) for path in sorted(unfinished.rglob("*")) if path.is_file()
+    }
     write_atomically(unfinished / ".files.json", json.dumps(files))
     write_atomically(unfinished / ".stamp", stamp)
     remove_tree(final)
@@ -160,7 +185,9 @@ def apt_sources(release: str) -> str:
     texts = [path.read_text() for path in sorted(Path("/etc/apt/sources.list.d").glob("*.sources"))]
     if Path("/etc/apt/sources.list").exists():
         texts.append(Path("/etc/apt/sources.list").read_text())
-    mirrors = dict.fromkeys(found for text in texts for found in re.findall(r"\S+://\S+?/debian(?:-security)?(?=/?\s)", text))
+    mirrors = dict.fromkeys(
+        found for text in texts for found in re.findall(r"\S+://\S+?/debian(?:-security)?(?=/?\s)", text)
+    )
     signed = "[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]"
     rows = []
     for mirror in mirrors:
@@ -179,11 +206,28 @@ def wheel_fetcher(lock: Path, python: str) -> Callable[[Path], None]:
         abis = [option for abi in (f"cp{python[2:]}", "abi3", "none") for option in ("--abi", abi)]
         platforms = [option for tag in PLATFORMS for option in ("--platform", f"{tag}_{ARCHITECTURE}")]
         run(
-            [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "download", "--no-deps", "--require-hashes",
-             "--only-binary=:all:", "--implementation=cp", f"--python-version={version}", *abis, *platforms,
-             f"--cache-dir={cache_dir() / 'pip'}", "-d", to, "-r", lock],
+            [
+                sys.executable,
+                "-m",
+                "pip",
+                "--quiet",
+                "--disable-pip-version-check",
+                "download",
+                "--no-deps",
+                "--require-hashes",
+                "--only-binary=:all:",
+                "--implementation=cp",
+                f"--python-version={version}",
+                *abis,
+                *platforms,
+                f"--cache-dir={cache_dir() / 'pip'}",
+                "-d",
+                to,
+                "-r",
+                lock,
+            ],
             hint=RETRY,
-        )  # fmt: skip
+        )
         shutil.copy(lock, to / "requirements.lock")
 
     return fetch
@@ -191,7 +235,10 @@ def wheel_fetcher(lock: Path, python: str) -> Callable[[Path], None]:
 
 def proxy_lock(root: Path) -> tuple[Path, Path]:
     """Return the package.json and package-lock.json of configurable-http-proxy."""
-    return root / "hub" / "locks" / "proxy" / "package.json", root / "hub" / "locks" / "proxy" / "package-lock.json"
+    return (
+        root / "hub" / "locks" / "proxy" / "package.json",
+        root / "hub" / "locks" / "proxy" / "package-lock.json",
+    )
 
 
 def fetch_proxy(root: Path, to: Path) -> None:
@@ -207,10 +254,24 @@ def fetch_proxy(root: Path, to: Path) -> None:
         settings = {key: value for key, value in settings.items() if Path(value).exists()}
         run(
             [home / "bin" / "node", npm, "ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"],
-            cwd=Path(scratch), environ=settings, hint=RETRY,
-        )  # fmt: skip
-        run(["tar", "--create", "--gzip", "--sort=name", "--owner=0", "--group=0", "--mtime=@0",
-             f"--file={to / 'configurable-http-proxy.tar.gz'}", f"--directory={scratch}", "node_modules"])  # fmt: skip
+            cwd=Path(scratch),
+            environ=settings,
+            hint=RETRY,
+        )
+        run(
+            [
+                "tar",
+                "--create",
+                "--gzip",
+                "--sort=name",
+                "--owner=0",
+                "--group=0",
+                "--mtime=@0",
+                f"--file={to / 'configurable-http-proxy.tar.gz'}",
+                f"--directory={scratch}",
+                "node_modules",
+            ]
+        )
 
 
 def build_wheel(source: Path, to: Path) -> None:
@@ -244,7 +305,13 @@ def describe(bundle: Path, root: Path, release: str, locks: dict[str, Path]) -> 
         for part in sorted(bundle.glob("*/.files.json"))
         for name, value in json.loads(part.read_text()).items()
     }
-    return {"release": release, "architecture": ARCHITECTURE, "python": RELEASES[release], "environments": environments, "files": files}
+    return {
+        "release": release,
+        "architecture": ARCHITECTURE,
+        "python": RELEASES[release],
+        "environments": environments,
+        "files": files,
+    }
 
 
 def base_identity(release: str) -> str:
@@ -262,7 +329,7 @@ def tree_digest(folder: Path) -> list[tuple[str, str]]:
     return [
         (str(path.relative_to(folder)), digest(path))
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and "__pycache__" not in path.parts and path.suffix in {".py", ".toml", ".json", ".yml", ".md"}
+        if path.is_file() and not {"__pycache__", "locks", "lessons", "dist"} & set(path.parts)
     ]
 
 
@@ -270,4 +337,3 @@ def digest(path: Path) -> str:
     """Return a file's sha256."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-

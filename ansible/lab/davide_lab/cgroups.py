@@ -25,7 +25,9 @@ def unified() -> Path:
     for candidate in (ROOT, ROOT / "unified"):
         if (candidate / "cgroup.procs").exists() and (candidate / "cgroup.controllers").exists():
             return candidate
-    raise Problem("no version 2 cgroup hierarchy is mounted below /sys/fs/cgroup; mount one: mount -t cgroup2 none /sys/fs/cgroup")
+    raise Problem(
+        "no version 2 cgroup hierarchy is mounted below /sys/fs/cgroup; mount one: mount -t cgroup2 none /sys/fs/cgroup"
+    )
 
 
 def folders(host: Host) -> list[Path]:
@@ -72,7 +74,10 @@ def freeze(host: Host, *, frozen: bool) -> None:
     """Stop every process of a host where it stands, or let them go on."""
     folder = folders(host)[0]
     (folder / "cgroup.freeze").write_text("1" if frozen else "0")
-    _wait_for(lambda: f"frozen {int(frozen)}" in _read(folder / "cgroup.events"), f"{host.name} to {'freeze' if frozen else 'thaw'}")
+    _wait_for(
+        lambda: f"frozen {int(frozen)}" in _read(folder / "cgroup.events"),
+        f"{host.name} to {'freeze' if frozen else 'thaw'}",
+    )
 
 
 def is_frozen(host: Host) -> bool:

@@ -31,7 +31,20 @@ def make_disk(host: Host, base: Path) -> None:
     upper = host.folder / "upper"
     write_atomically(upper / "etc/hostname", f"{host.name}\n")
     (upper / "etc/ssh").mkdir(exist_ok=True)
-    run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", host.name, "-f", upper / "etc/ssh/ssh_host_ed25519_key"])
+    run(
+        [
+            "ssh-keygen",
+            "-q",
+            "-t",
+            "ed25519",
+            "-N",
+            "",
+            "-C",
+            host.name,
+            "-f",
+            upper / "etc/ssh/ssh_host_ed25519_key",
+        ]
+    )
     write_atomically(upper / "root/.ssh/authorized_keys", SSH_KEY.with_suffix(".pub").read_text(), 0o600)
     for folder in ("root", "root/.ssh"):
         (upper / folder).chmod(0o700)
@@ -63,9 +76,23 @@ def boot(root: Path, host: Host) -> None:
     RUNTIME.mkdir(mode=0o755, exist_ok=True)
     with (RUNTIME / f"{host.name}.log").open("ab") as log:
         keeper = subprocess.Popen(
-            ["unshare", "--mount", "--propagation", "private", sys.executable, "-m", "davide_lab.keeper", root, host.name],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/",
-        )  # fmt: skip
+            [
+                "unshare",
+                "--mount",
+                "--propagation",
+                "private",
+                sys.executable,
+                "-m",
+                "davide_lab.keeper",
+                root,
+                host.name,
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd="/",
+        )
     write_atomically(RUNTIME / f"{host.name}.json", json.dumps({"pid": keeper.pid, "started": start_time(keeper.pid)}))
 
 
@@ -163,8 +190,20 @@ def console(host: Host, rows: int = 15) -> str:
 
 def ssh(host: Host) -> list[str]:
     """Return the ssh command for a host, to be followed by a command for it."""
-    return ["ssh", "-F", "none", "-i", str(SSH_KEY), "-o", f"UserKnownHostsFile={KNOWN_HOSTS}", "-o", "LogLevel=ERROR",
-            "-o", "BatchMode=yes", f"root@{host.address}"]  # fmt: skip
+    return [
+        "ssh",
+        "-F",
+        "none",
+        "-i",
+        str(SSH_KEY),
+        "-o",
+        f"UserKnownHostsFile={KNOWN_HOSTS}",
+        "-o",
+        "LogLevel=ERROR",
+        "-o",
+        "BatchMode=yes",
+        f"root@{host.address}",
+    ]
 
 
 def start_time(pid: int) -> str | None:

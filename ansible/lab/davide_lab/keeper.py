@@ -56,11 +56,21 @@ def nspawn(host: Host, bundle: Path) -> list[str]:
     """Return the command that boots a host."""
     shared = [f"--bind={STATE / name}:/{name}" for name in SHARED]
     return [
-        "systemd-nspawn", "--boot", "--quiet", f"--directory={host.folder / 'root'}", f"--machine={host.name}",
-        "--register=no", "--keep-unit", f"--network-namespace-path=/run/netns/{host.namespace}",
-        "--console=pipe", "--resolv-conf=off", "--timezone=off", "--link-journal=no", *shared,
+        "systemd-nspawn",
+        "--boot",
+        "--quiet",
+        f"--directory={host.folder / 'root'}",
+        f"--machine={host.name}",
+        "--register=no",
+        "--keep-unit",
+        f"--network-namespace-path=/run/netns/{host.namespace}",
+        "--console=pipe",
+        "--resolv-conf=off",
+        "--timezone=off",
+        "--link-journal=no",
+        *shared,
         f"--bind-ro={bundle}:/srv/davide-bundle",
-    ]  # fmt: skip
+    ]
 
 
 def main() -> int:

@@ -26,7 +26,9 @@ def lay(hosts: Iterable[Host]) -> None:
 def has_cable(host: Host) -> bool:
     """Say whether a host's namespace exists and holds its end of the cable, with its address."""
     shown = ["ip", "-n", host.namespace, "-4", "address", "show", "dev", "host0"]
-    return host.namespace in namespaces() and succeeds(["ip", "link", "show", host.cable]) and host.address in run(shown)
+    return (
+        host.namespace in namespaces() and succeeds(["ip", "link", "show", host.cable]) and host.address in run(shown)
+    )
 
 
 def lay_cable(host: Host) -> None:

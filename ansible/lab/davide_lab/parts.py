@@ -57,7 +57,8 @@ def run_check(root: Path, name: str, command: list[str]) -> int:
     start = time.monotonic()
     cwd = root / "ansible" if name == "ansible-lint" else root
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-    line(f"{name}: {'all right' if not done.returncode else f'status {done.returncode}'}, {minutes(time.monotonic() - start)}")
+    result = "all right" if not done.returncode else f"status {done.returncode}"
+    line(f"{name}: {result}, {minutes(time.monotonic() - start)}")
     if done.returncode or name == "unit tests":
         line((done.stdout + done.stderr).rstrip())
     return done.returncode
@@ -124,8 +125,14 @@ def run_pytest(root: Path, name: str, arguments: tuple[str, ...], environ: dict[
     line(f"\n== {name}")
     command = [sys.executable, "-m", "pytest", "-v", "--durations=5", *arguments]
     passed = failed = 0
-    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True, env={**os.environ, **(environ or {})},
-                          stdin=subprocess.DEVNULL) as running:  # fmt: skip
+    with subprocess.Popen(
+        command,
+        cwd=root,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **(environ or {})},
+        stdin=subprocess.DEVNULL,
+    ) as running:
         for text in running.stdout or ():
             print(text, end="", flush=True)
             if re.search(r"\bin \d+\.\d+s", text):

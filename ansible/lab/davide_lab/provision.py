@@ -53,7 +53,9 @@ def validate(root: Path) -> None:
         [sys.executable, "-m", "davide_hub.cli", "check", facts], capture_output=True, text=True, check=False
     )
     if checked.returncode:
-        raise Problem(f"the site facts are not right, no host was touched:\n{(checked.stderr or checked.stdout).rstrip()}")
+        raise Problem(
+            f"the site facts are not right, no host was touched:\n{(checked.stderr or checked.stdout).rstrip()}"
+        )
 
 
 def provision(root: Path, release: str, verbose: bool = False) -> list[Change]:
@@ -67,12 +69,24 @@ def provision(root: Path, release: str, verbose: bool = False) -> list[Change]:
     with tempfile.TemporaryDirectory(prefix="davide-play-") as scratch:
         report = Path(scratch) / "changes.json"
         environ = {**os.environ, **ansible_environ(root, release), "DAVIDE_CHANGES": str(report)}
-        command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(inventory(root)), "deploy.yml"]
-        played = subprocess.run([*command, *(["-vvv"] if verbose else [])], env=environ, cwd=root / "ansible", check=False,
-                                stdin=subprocess.DEVNULL)  # fmt: skip
+        command = [
+            str(Path(sys.executable).parent / "ansible-playbook"),
+            "-i",
+            str(inventory(root)),
+            "deploy.yml",
+        ]
+        played = subprocess.run(
+            [*command, *(["-vvv"] if verbose else [])],
+            env=environ,
+            cwd=root / "ansible",
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
         changes = [Change(**row) for row in json.loads(report.read_text())] if report.exists() else []
     if played.returncode:
-        raise Problem("the plays failed, see the lines above; mend the cause and run ./davide up again, it continues where it can")
+        raise Problem(
+            "the plays failed, see the lines above; mend the cause and run ./davide up again, it continues where it can"
+        )
     return changes
 
 
@@ -83,4 +97,3 @@ def tell_changes(changes: list[Change], host_names: list[str]) -> None:
             step(f"changed: {change}")
     counts = Counter(change.host for change in changes)
     step("  ".join(f"{name}: changed={counts[name]}" for name in host_names))
-

@@ -36,9 +36,19 @@ def start(address: str, port: int) -> None:
     RUNTIME.mkdir(exist_ok=True)
     with (RUNTIME / "relay.log").open("ab") as log:
         relay = subprocess.Popen(
-            ["systemd-socket-activate", f"--listen=127.0.0.1:{PORT}", PROXYD, "--connections-max=2000", target],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/",
-        )  # fmt: skip
+            [
+                "systemd-socket-activate",
+                f"--listen=127.0.0.1:{PORT}",
+                PROXYD,
+                "--connections-max=2000",
+                target,
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd="/",
+        )
     write_atomically(NOTE, json.dumps({"pid": relay.pid, "started": start_time(relay.pid), "target": target}))
     wait_for(is_taken, f"the relay to listen on port {PORT}", 10)
 
@@ -67,8 +77,8 @@ def require_free_port() -> None:
     """
     if not is_running() and is_taken():
         raise Problem(
-            f"port {PORT} of 127.0.0.1 is taken by another program; find it with `ss -ltnp 'sport = :{PORT}'`, stop it, "
-            "and run ./davide up again"
+            f"port {PORT} of 127.0.0.1 is taken by another program; find it with "
+            f"`ss -ltnp 'sport = :{PORT}'`, stop it, and run ./davide up again"
         )
 
 

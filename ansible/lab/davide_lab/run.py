@@ -11,7 +11,11 @@ from davide_lab.say import Problem
 
 
 def run(
-    argv: Sequence[str | Path], *, environ: Mapping[str, str] | None = None, cwd: Path | None = None, hint: str = ""
+    argv: Sequence[str | Path],
+    *,
+    environ: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    hint: str = "",
 ) -> str:
     """Run a program to its end and return its standard output.
 
@@ -34,7 +38,12 @@ def run(
     words = [str(word) for word in argv]
     try:
         done = subprocess.run(
-            words, env={**os.environ, **(environ or {})}, cwd=cwd, capture_output=True, text=True, check=False,
+            words,
+            env={**os.environ, **(environ or {})},
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            check=False,
             stdin=subprocess.DEVNULL,
         )
     except FileNotFoundError as error:
@@ -42,7 +51,9 @@ def run(
     if done.returncode:
         said = [text for text in (done.stdout + done.stderr).splitlines() if text.strip()][-8:]
         fix = f" {hint}." if hint else ""
-        raise Problem(f"`{' '.join(words)[:160]}` failed with status {done.returncode}.{fix} It said:\n  " + "\n  ".join(said))
+        raise Problem(
+            f"`{' '.join(words)[:160]}` failed with status {done.returncode}.{fix} It said:\n  " + "\n  ".join(said)
+        )
     return done.stdout
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -13,8 +14,11 @@ class Problem(Exception):  # noqa: N818 - it is printed as a sentence, not met a
 
 
 def line(text: str) -> None:
-    """Print `text` at once, also when standard output is a file."""
-    print(text, flush=True)
+    """Print `text` at once, also when standard output is a file; a reader that went away (`| head`) ends us quietly."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def problem(text: str) -> None:

@@ -67,14 +67,34 @@ def make_tool_environment(root: Path, tools: Path) -> None:
     unfinished.parent.mkdir(parents=True, exist_ok=True)
     environ = clean_environ(unfinished)
     lock = root / "ansible" / "lab" / "tools.lock"
-    pip = [str(unfinished / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    pip = [
+        str(unfinished / "bin" / "python"),
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "install",
+        "--quiet",
+    ]
     try:
         call([SYSTEM_PYTHON, "-m", "venv", str(unfinished)], environ)
         uv_only = unfinished / "uv.lock"
         uv_only.write_text(requirement(lock.read_text(), "uv"))
         call([*pip, "--require-hashes", "--no-deps", "-r", str(uv_only)], environ)
-        call([str(unfinished / "bin" / "uv"), "pip", "install", "--quiet", "--compile-bytecode", "--require-hashes",
-              "--python", str(unfinished / "bin" / "python"), "-r", str(lock)], uv_environ(environ, unfinished))
+        call(
+            [
+                str(unfinished / "bin" / "uv"),
+                "pip",
+                "install",
+                "--quiet",
+                "--compile-bytecode",
+                "--require-hashes",
+                "--python",
+                str(unfinished / "bin" / "python"),
+                "-r",
+                str(lock),
+            ],
+            uv_environ(environ, unfinished),
+        )
         move_environment(unfinished, tools)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -143,8 +163,8 @@ def call(argv: list[str], environ: dict[str, str]) -> None:
 
 
 def run(root: Path, arguments: list[str]) -> int:
-    """Make the tools ready, and replace this process by the real command line."""
-    if sys.version_info < (3, 9):
+    """Make the tools ready, and replace this process by the real command line; returns only if that fails."""
+    if sys.version_info < (3, 9):  # noqa: UP036 - this file alone may meet an older one
         problem(f"Python {sys.version.split()[0]} is too old; use the python3 of Debian 12 or newer")
         return 2
     tools = tool_environment(root)
@@ -157,6 +177,9 @@ def run(root: Path, arguments: list[str]) -> int:
     except KeyboardInterrupt:
         problem("interrupted; run the same command again, it continues where it can")
         return 130
-    environ = {**clean_environ(tools), "PYTHONPATH": os.pathsep.join(str(root / p) for p in ("ansible/lab", "hub", "notebooks"))}
+    environ = {
+        **clean_environ(tools),
+        "PYTHONPATH": os.pathsep.join(str(root / p) for p in ("ansible/lab", "hub", "notebooks")),
+    }
     python = str(tools / "bin" / "python")
-    os.execve(python, [python, "-m", "davide_lab", str(root), *arguments], environ)
+    return os.execve(python, [python, "-m", "davide_lab", str(root), *arguments], environ)

@@ -18,15 +18,33 @@ from davide_lab.accounts import make_accounts
 from davide_lab.base import base_dir, is_root, make_base, require_room
 from davide_lab.bundle import make_bundle
 from davide_lab.place import (
-    BRIDGE, RELEASES, RUNTIME, SHARED, STATE, Host, bundle_dir, hosts, read_json, remove_tree, site_facts,
+    BRIDGE,
+    RUNTIME,
+    SHARED,
+    STATE,
+    Host,
+    bundle_dir,
+    hosts,
+    read_json,
+    remove_tree,
+    site_facts,
     write_atomically,
-)  # fmt: skip
+)
 from davide_lab.provision import provision, tell_changes, validate
 from davide_lab.say import Problem, line, minutes, stage, step
 from davide_lab.toolbox import cache_dir, install_packages
 
-MACHINE_PACKAGES = ["apt-utils", "debootstrap", "debian-archive-keyring", "iproute2", "openssh-client", "openssl", "systemd-container",
-                    "tar", "util-linux"]  # fmt: skip
+MACHINE_PACKAGES = [
+    "apt-utils",
+    "debootstrap",
+    "debian-archive-keyring",
+    "iproute2",
+    "openssh-client",
+    "openssl",
+    "systemd-container",
+    "tar",
+    "util-linux",
+]
 GIGABYTES = 12.0
 STAGES = 6
 
@@ -60,7 +78,11 @@ def up(root: Path, release: str | None = None, verbose: bool = False) -> None:
                 require_room(STATE, GIGABYTES)
             validate(root)
             accounts = make_accounts(root)
-        with stage(2, STAGES, f"Base system and offline bundle (Debian {wanted}), the only step that needs the internet"):
+        with stage(
+            2,
+            STAGES,
+            f"Base system and offline bundle (Debian {wanted}), the only step that needs the internet",
+        ):
             make_base(wanted)
             make_bundle(root, wanted)
         with stage(3, STAGES, f"Booting {', '.join(found.name for found in hosts(root))}"):
@@ -92,7 +114,9 @@ def require_machine() -> None:
         system = {}
     if system.get("ID") != "debian" or int(system.get("VERSION_ID", "0")) < 12 or platform.machine() != "x86_64":
         name = system.get("PRETTY_NAME", platform.system())
-        raise Problem(f"this machine runs {name} on {platform.machine()}; the local cluster needs Debian 12 or newer on x86_64")
+        raise Problem(
+            f"this machine runs {name} on {platform.machine()}; the local cluster needs Debian 12 or newer on x86_64"
+        )
 
 
 @contextmanager
@@ -117,8 +141,12 @@ def alone() -> Iterator[None]:
 
 def boot_all(root: Path, release: str) -> None:
     """Boot every host that is off, on the network, from this release; hosts that run are left alone."""
-    cluster = {"release": release, "base": str(base_dir(release)), "bundle": _identity(bundle_dir(release)),
-               "base_id": (base_dir(release) / "etc/davide-base-id").read_text().strip()}  # fmt: skip
+    cluster = {
+        "release": release,
+        "base": str(base_dir(release)),
+        "bundle": _identity(bundle_dir(release)),
+        "base_id": (base_dir(release) / "etc/davide-base-id").read_text().strip(),
+    }
     if (noted := read_json(STATE / "cluster.json")) != cluster:
         for found in hosts(root):
             host.stop(found)
@@ -233,7 +261,10 @@ def down(root: Path, *, purge: bool = False) -> None:
         shutil.rmtree(RUNTIME, ignore_errors=True)
         if purge:
             remove_tree(STATE)
-    line("The local cluster is down" + (" and removed." if purge else "; its disks and homes are kept (./davide down --purge removes them)."))
+    line(
+        "The local cluster is down"
+        + (" and removed." if purge else "; its disks and homes are kept (./davide down --purge removes them).")
+    )
 
 
 def leftovers(root: Path) -> list[str]:

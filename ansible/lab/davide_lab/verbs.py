@@ -69,7 +69,9 @@ def describe(root: Path) -> dict[str, Any]:
     dict
         `hub_url`; `state`: up, down or partial; `accounts`: name, password, role; `hosts`: name, address, role, state.
     """
-    rows = [{"name": one.name, "address": one.address, "role": one.role, "state": hosts_.state(one)} for one in hosts(root)]
+    rows = [
+        {"name": one.name, "address": one.address, "role": one.role, "state": hosts_.state(one)} for one in hosts(root)
+    ]
     running = [row["state"] == "running" for row in rows]
     state = "up" if all(running) and relay.is_running() else "partial" if any(running) else "down"
     known = read_json(ACCOUNTS).get("accounts", []) if is_root() else []
@@ -81,7 +83,9 @@ def ssh(root: Path, options: Options) -> int:
     """Replace this process by ssh to a host."""
     one = find(root, options.host)
     if not hosts_.is_running(one):
-        raise Problem(f"{one.name} is off; start the cluster with ./davide up, or the host with ./davide host boot {one.name}")
+        raise Problem(
+            f"{one.name} is off; start the cluster with ./davide up, or the host with ./davide host boot {one.name}"
+        )
     command = hosts_.ssh(one)
     os.execvp(command[0], [*command, *options.command])
 
@@ -127,7 +131,10 @@ def render(root: Path, options: Options) -> int:
 def lock(root: Path, options: Options) -> None:
     """Resolve every lock anew, for the Python of each release; the tools last, held to what the others chose."""
     del options
-    inputs = [*sorted((root / "hub" / "locks").glob("*.in")), *sorted((root / "kernels").glob("*/requirements.in"))]
+    inputs = [
+        *sorted((root / "hub" / "locks").glob("*.in")),
+        *sorted((root / "kernels").glob("*/requirements.in")),
+    ]
     jobs = [(source, tag, ()) for source in inputs for tag in RELEASES.values()]
     with ThreadPoolExecutor(max_workers=2) as pool:
         list(pool.map(lambda job: resolve(*job), jobs))
@@ -140,9 +147,23 @@ def resolve(source: Path, tag: str, held: tuple[Path, ...], to: Path | None = No
     target = to or source.with_suffix(f".{tag}.lock")
     tools = Path(sys.executable).parent.parent
     run(
-        [tools / "bin" / "uv", "pip", "compile", source, "--quiet", "--upgrade", "--generate-hashes", "--no-annotate", "--no-header",
-         f"--python-version={tag[2]}.{tag[3:]}", "--python-platform=x86_64-manylinux_2_28", "--only-binary=:all:",
-         *(f"--constraints={path}" for path in held), "-o", target],
+        [
+            tools / "bin" / "uv",
+            "pip",
+            "compile",
+            source,
+            "--quiet",
+            "--upgrade",
+            "--generate-hashes",
+            "--no-annotate",
+            "--no-header",
+            f"--python-version={tag[2]}.{tag[3:]}",
+            "--python-platform=x86_64-manylinux_2_28",
+            "--only-binary=:all:",
+            *(f"--constraints={path}" for path in held),
+            "-o",
+            target,
+        ],
         environ=uv_environ(dict(os.environ), tools),
-    )  # fmt: skip
+    )
     step(f"{target.name}: {sum('==' in row for row in target.read_text().splitlines())} packages")
