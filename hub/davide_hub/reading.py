@@ -74,19 +74,16 @@ def read_plain_yaml(path: Path) -> Document:
         lines expand to gigabytes), a tag, a repeated key (YAML would silently keep the last), Jinja.
     """
     text = _read(path)
-    loader = _PlainLoader(text)
     try:
-        root = loader.get_single_node()
-        if root is None:
-            raise FactsError([f"{path}: the file is empty; {_MODEL}"])
-        document = Document(path, loader.construct_document(root), root)
+        root, data = _load(text)
     except yaml.YAMLError as error:
         raise FactsError([_not_yaml(path, error)]) from None
     except (ValueError, OverflowError) as error:
         # PyYAML takes 2026-13-45 for a date and 5000 digits for an int, and lets Python's own error through.
-        raise FactsError([f"{path}: a value can't be read ({error}); put it in quotes"]) from None
-    finally:
-        loader.dispose()
+        raise FactsError([f"{path}: a value can't be read ({printable(str(error))}); put it in quotes"]) from None
+    if root is None:
+        raise FactsError([f"{path}: the file is empty; {_MODEL}"])
+    document = Document(path, data, root)
     if found := list(_jinja(document.data, ())):
         problem = "Jinja is not allowed in the site facts; write the value itself"
         raise FactsError(f"{path}:{document.line(key)}: {dotted(key)}: {problem}" for key in found)
@@ -120,6 +117,15 @@ def _read(path: Path) -> str:
     except ValueError:  # a NUL byte in the name
         name = printable(str(path))
         raise FactsError([f"{name}: not the name of a file; give the path of a site.yml"]) from None
+
+
+def _load(text: str) -> tuple[yaml.Node | None, object]:
+    loader = _PlainLoader(text)
+    try:
+        root = loader.get_single_node()
+        return root, None if root is None else loader.construct_document(root)
+    finally:
+        loader.dispose()
 
 
 def _not_yaml(path: Path, error: yaml.YAMLError) -> str:
@@ -160,15 +166,15 @@ class _PlainLoader(yaml.SafeLoader):
         node = super().compose_node(parent, index)
         self.depth -= 1
         if isinstance(node, yaml.MappingNode):
-            _refuse_repeated_keys(node)
+            _refuse_odd_keys(node)
         return node
 
 
-def _refuse_repeated_keys(node: yaml.MappingNode) -> None:
+def _refuse_odd_keys(node: yaml.MappingNode) -> None:
     seen: set[str] = set()
     for key, _ in node.value:
-        if not isinstance(key, yaml.ScalarNode):
-            raise _refusal(key, "a key must be a plain word")
+        if key.tag != "tag:yaml.org,2002:str":
+            raise _refusal(key, "a key must be a word, not a number, yes, no or a list")
         if key.value in seen:
             raise _refusal(key, f"the key {key.value!r} stands here twice")
         seen.add(key.value)
