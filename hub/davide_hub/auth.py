@@ -1,0 +1,48 @@
+"""Log-in with the cluster's accounts, as the broker checks them. The hub never sees /etc/shadow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jupyterhub.auth import Authenticator
+from tornado import web
+from traitlets import Bool, Instance
+
+from davide_hub.broker.client import BrokerClient, BrokerRefused, BrokerUnreachable
+
+
+class BrokerAuthenticator(Authenticator):  # type: ignore[misc]
+    """Hands the password on to the broker, and keeps nothing of it."""
+
+    broker = Instance(BrokerClient, config=True, help="Who checks passwords and groups.")
+
+    # The broker lets in the members of the site's group, and nobody else comes this far.
+    allow_all = Bool(True)
+
+    async def authenticate(self, _handler: web.RequestHandler, data: dict[str, str]) -> dict[str, Any] | None:
+        """Return who logged in, or None if name or password is wrong.
+
+        Raises
+        ------
+        tornado.web.HTTPError
+            With a sentence for the log-in page: the account may not use this service, or nobody can tell now.
+        """
+        # Unix accounts are in small letters; phones like to begin with a capital.
+        name, password = data.get("username", "").strip().lower(), data.get("password", "")
+        try:
+            return {"name": await self.broker.login(name, password)}
+        except BrokerRefused as refusal:
+            if refusal.kind == "wrong_password":
+                return None
+            raise web.HTTPError(503 if refusal.kind in ("busy", "failed") else 403, str(refusal)) from refusal
+        except BrokerUnreachable as error:
+            raise web.HTTPError(503, str(error)) from error
+
+    async def refresh_user(self, user: Any, _handler: web.RequestHandler | None = None) -> bool:
+        """Return whether the user's log-in still counts. Without a ticket, the password is asked for again."""
+        try:
+            return bool(await self.broker.holds_ticket(user.name))
+        except BrokerRefused:
+            return False
+        except BrokerUnreachable:
+            return True  # not known is no reason to throw anybody out

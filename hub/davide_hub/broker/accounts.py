@@ -1,0 +1,116 @@
+"""Who may log in: the account, its password, its group."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from dataclasses import dataclass
+from pathlib import Path
+
+import pamela
+
+# Below are the system's own accounts (login.defs: UID_MIN).
+_FIRST_UID = 1000
+_NOBODY = 65534
+_NO_LOGIN_SHELLS = ("nologin", "false")
+
+# Linux-PAM's numbers, _pam_types.h: the password was right, the account may not be used now.
+_ACCOUNT_REFUSED = {
+    6: "may not log in here at this time",
+    12: "has a password that must be changed first: log in to the cluster with ssh, which asks for a new one",
+    13: "has expired: ask the cluster's support",
+    27: "has a password that has expired: log in to the cluster with ssh, which asks for a new one",
+}
+_PAM_CANNOT_TELL = (4, 9, 26)  # system error, no authentication information, abort
+
+
+class WrongPassword(Exception):  # noqa: N818 - it is what it says
+    """The password is wrong, or there is no such account: which of the two is not said."""
+
+
+class NotAllowed(Exception):  # noqa: N818
+    """The account exists and may not use this service. `str()` is for the user."""
+
+
+class CannotTell(Exception):  # noqa: N818
+    """The directory or PAM did not answer."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """A person's account, as the system knows it."""
+
+    name: str
+    uid: int
+    gid: int
+    home: Path
+    shell: str
+
+
+def find_account(name: str) -> Account:
+    """Return the person's account called `name`.
+
+    Raises
+    ------
+    WrongPassword
+        If there is none, or if it is root's or a system account.
+    """
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        raise WrongPassword from None
+    # A directory may match names loosely (sssd ignores case): tickets and files go by the one true name.
+    if entry.pw_name != name or entry.pw_uid < _FIRST_UID or entry.pw_uid == _NOBODY:
+        raise WrongPassword
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, Path(entry.pw_dir), entry.pw_shell)
+
+
+def check_password(account: Account, password: str, service: str) -> None:
+    """Let PAM check the password and the account.
+
+    Parameters
+    ----------
+    account
+        Whose password it should be.
+    password
+        Neither kept nor logged.
+    service
+        The PAM service: a file in /etc/pam.d.
+
+    Raises
+    ------
+    WrongPassword, NotAllowed, CannotTell
+        If PAM says no: to the password, to the account, or nothing at all.
+    """
+    if "\0" in password:  # C would stop reading there
+        raise WrongPassword
+    try:
+        pamela.authenticate(account.name, password, service=service, resetcred=0)
+    except pamela.PAMError as error:
+        if error.errno in _ACCOUNT_REFUSED:
+            raise NotAllowed(f"Your account {account.name} {_ACCOUNT_REFUSED[error.errno]}.") from None
+        if error.errno in _PAM_CANNOT_TELL:
+            raise CannotTell(str(error)) from None
+        raise WrongPassword from None
+
+
+def check_membership(account: Account, group: str) -> None:
+    """Check that the account belongs to the site's group and is one that people log in with.
+
+    Raises
+    ------
+    NotAllowed
+        If not; with the group's name, so that support knows what to do.
+    """
+    try:
+        members = grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise CannotTell(f"this host knows no group {group}") from None
+    if members not in os.getgrouplist(account.name, account.gid):
+        raise NotAllowed(
+            f"Your account {account.name} is not in the group {group}, whose members may use this service. "
+            "Ask your teacher or the cluster's support to add it."
+        )
+    if Path(account.shell).name in _NO_LOGIN_SHELLS:
+        raise NotAllowed(f"Your account {account.name} may not log in to the cluster: ask its support.")

@@ -1,0 +1,147 @@
+"""What the hub may ask the broker, and what it hears: one JSON line each way over a unix socket."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
+
+# A submission carries about 3 kB of environment; nothing legitimate comes near this.
+MAX_LINE = 64 * 1024
+
+_T = TypeVar("_T")
+
+UserName = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_.-]{0,31}\z")]
+SessionKey = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}\z")]
+ProfileName = Annotated[str, Field(min_length=1, max_length=64)]
+# The hub's own variables only: PATH, LD_PRELOAD or PYTHONPATH would be a taken hub's code in the user's job.
+Variable = Annotated[str, Field(pattern=r"^JUPYTERHUB_[A-Z_]{1,60}\z")]
+Value = Annotated[str, Field(max_length=8192, pattern=r"^[^\x00]*\z")]
+
+RefusalKind = Literal[
+    "wrong_password",  # the log-in failed; whether the account exists is not said
+    "not_allowed",  # the account is real, and may not use this service
+    "no_ticket",  # the user's last log-in is too long ago
+    "unknown_session",  # no such session of this user
+    "unknown_profile",
+    "slurm",  # Slurm said no: the sentence is Slurm's own
+    "busy",  # not now: try again
+    "bad_request",
+    "failed",  # the broker itself could not
+]
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class Login(_Message):
+    """Check a password, and give its owner a ticket."""
+
+    verb: Literal["login"] = "login"
+    user: UserName
+    password: Annotated[SecretStr, Field(min_length=1, max_length=1024)]
+
+
+class Ticket(_Message):
+    """Does this user hold a ticket?"""
+
+    verb: Literal["ticket"] = "ticket"
+    user: UserName
+
+
+class Submit(_Message):
+    """Start a session. Asking twice with one key is asking once: the second answer is the first one's."""
+
+    verb: Literal["submit"] = "submit"
+    user: UserName
+    profile: ProfileName
+    session_key: SessionKey
+    environment: Annotated[dict[Variable, Value], Field(max_length=40)]
+
+
+class Cancel(_Message):
+    """End a session that the broker started."""
+
+    verb: Literal["cancel"] = "cancel"
+    user: UserName
+    session_key: SessionKey
+
+
+class Log(_Message):
+    """Read the end of a session's log."""
+
+    verb: Literal["log"] = "log"
+    user: UserName
+    session_key: SessionKey
+
+
+Request = Login | Ticket | Submit | Cancel | Log
+_REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="verb")])
+
+
+class Answer(_Message):
+    """The broker did it."""
+
+    ok: Literal[True] = True
+    value: str = ""
+
+
+class Refusal(_Message):
+    """The broker did not. The sentence is for the user's eyes."""
+
+    ok: Literal[False] = False
+    kind: RefusalKind
+    sentence: str
+
+
+Reply = Answer | Refusal
+_REPLY: TypeAdapter[Reply] = TypeAdapter(Reply)
+
+
+class BadMessage(Exception):  # noqa: N818 - it is what it says
+    """A line is not a message of this protocol. The text names the fields at fault, never their values."""
+
+
+def encode_request(request: Request) -> bytes:
+    """Return a request as its line."""
+    data = request.model_dump()
+    if isinstance(request, Login):
+        data["password"] = request.password.get_secret_value()
+    return _line(data)
+
+
+def encode_reply(reply: Reply) -> bytes:
+    """Return a reply as its line."""
+    return _line(reply.model_dump())
+
+
+def decode_request(line: bytes) -> Request:
+    """Return the request in a line.
+
+    Raises
+    ------
+    BadMessage
+        If it is none, in any way: too long, not JSON, an unknown verb or field, a value out of bounds.
+    """
+    return _decode(_REQUEST, line)
+
+
+def decode_reply(line: bytes) -> Reply:
+    """Return the reply in a line; raises `BadMessage` if it is none."""
+    return _decode(_REPLY, line)
+
+
+def _line(data: dict[str, Any]) -> bytes:
+    return TypeAdapter(dict[str, Any]).dump_json(data) + b"\n"
+
+
+def _decode(adapter: TypeAdapter[_T], line: bytes) -> _T:
+    if len(line) > MAX_LINE:
+        raise BadMessage(f"longer than {MAX_LINE} bytes")
+    try:
+        return adapter.validate_json(line)
+    except ValidationError as error:
+        # Only places and types: the values may be a password.
+        faults = {f"{'.'.join(map(str, e['loc']))[:80]!a}: {e['type']}" for e in error.errors(include_input=False)}
+        raise BadMessage("; ".join(sorted(faults)[:5])) from None

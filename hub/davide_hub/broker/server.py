@@ -1,0 +1,141 @@
+"""The broker's socket: who may ask, one request per connection, and a line in the journal for each."""
+
+from __future__ import annotations
+
+import argparse
+import grp
+import json
+import logging
+import os
+import pwd
+import socket
+import socketserver
+import struct
+import time
+from pathlib import Path
+
+from davide_hub.broker.keep import Sessions, Tickets
+from davide_hub.broker.protocol import (
+    MAX_LINE,
+    BadMessage,
+    Refusal,
+    Reply,
+    Request,
+    decode_request,
+    encode_reply,
+)
+from davide_hub.broker.verbs import SiteFile, Verbs
+from davide_hub.render import SPAWNER_TEMPLATES
+
+SOCKET = Path("/run/davide-broker/broker.sock")
+STATE = Path("/var/lib/davide-broker")
+SITE = Path("/etc/davide-hub/site.yml")
+
+# The request is one short line, written at once.
+_READ_SECONDS = 10
+_log = logging.getLogger("davide-broker")
+
+
+def main() -> None:
+    """Listen until stopped."""
+    arguments = _parser().parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    verbs = Verbs(
+        SiteFile(arguments.site),
+        arguments.templates,
+        Tickets(arguments.state / "tickets"),
+        Sessions(arguments.state / "sessions"),
+        arguments.pam_service,
+    )
+    callers = {0, pwd.getpwnam(arguments.hub_user).pw_uid}
+    with Server(arguments.socket, verbs, callers) as server:
+        _let_connect(arguments.socket, grp.getgrnam(arguments.hub_user).gr_gid)
+        tell_systemd("READY=1")
+        server.serve_forever()
+
+
+class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    """A thread per connection; `Verbs` bounds how much of it happens at once."""
+
+    daemon_threads = True
+    request_queue_size = 512  # a class of students pressing Start together
+
+    def __init__(self, path: Path, verbs: Verbs, callers: set[int]) -> None:
+        self.verbs = verbs
+        self.callers = callers
+        path.unlink(missing_ok=True)  # what a killed broker left behind
+        super().__init__(str(path), _Connection)
+
+
+class _Connection(socketserver.StreamRequestHandler):
+    server: Server
+    timeout = _READ_SECONDS
+
+    def handle(self) -> None:
+        caller = peer_uid(self.connection)
+        if caller not in self.server.callers:
+            self._reply(None, Refusal(kind="not_allowed", sentence="Only the hub may ask the broker."), 0)
+            return
+        started = time.monotonic()
+        request: Request | None = None
+        try:
+            request = decode_request(self.rfile.readline(MAX_LINE + 1))
+            reply = self.server.verbs.answer(request)
+        except BadMessage as error:
+            reply = Refusal(kind="bad_request", sentence=f"Not a request: {error}.")
+        except OSError as error:
+            # Disk full, hub hung up, no more processes: the user gets a sentence, the journal the rest.
+            _log.exception("the system refused")
+            reply = Refusal(kind="failed", sentence=f"The hub's host has a problem: {error.strerror}.")
+        self._reply(request, reply, time.monotonic() - started)
+
+    def _reply(self, request: Request | None, reply: Reply, seconds: float) -> None:
+        _log.info("%s", _journal_line(peer_uid(self.connection), request, reply, seconds))
+        self.wfile.write(encode_reply(reply))
+
+
+def peer_uid(connection: socket.socket) -> int:
+    """Return the uid of the process at the other end, as the kernel knows it."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    uid: int = struct.unpack("3i", credentials)[1]
+    return uid
+
+
+def tell_systemd(state: str) -> None:
+    """Send `state` to systemd, if it started us (sd_notify(3))."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if address:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.sendto(state.encode(), address.replace("@", "\0", 1))
+
+
+def _journal_line(caller: int, request: Request | None, reply: Reply, seconds: float) -> str:
+    """Return who asked for what, and what came of it, as JSON: nothing a user typed can forge a line."""
+    # Named one by one: a password, an environment or a user's log can't slip in with a new field.
+    line: dict[str, object] = {"caller": caller, "seconds": round(seconds, 3)}
+    for name in ("verb", "user", "profile", "session_key"):
+        if request is not None and hasattr(request, name):
+            line[name] = getattr(request, name)
+    if isinstance(reply, Refusal):
+        line |= {"refused": reply.kind, "why": reply.sentence}
+    elif request is not None and request.verb in ("submit", "cancel"):
+        line["job"] = reply.value
+    return json.dumps(line)
+
+
+def _let_connect(path: Path, group: int) -> None:
+    os.chown(path, 0, group)
+    path.chmod(0o660)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="davide-broker", description="Checks log-ins and submits sessions as their users."
+    )
+    parser.add_argument("--socket", type=Path, default=SOCKET)
+    parser.add_argument("--state", type=Path, default=STATE, help="where tickets are kept")
+    parser.add_argument("--site", type=Path, default=SITE, help="the site's facts")
+    parser.add_argument("--templates", type=Path, default=SPAWNER_TEMPLATES, help="the folder of session.sbatch.j2")
+    parser.add_argument("--hub-user", default="davide-hub", help="the account of the hub: only it, and root, may ask")
+    parser.add_argument("--pam-service", default="davide-hub", help="a file in /etc/pam.d")
+    return parser

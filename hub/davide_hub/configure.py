@@ -1,0 +1,88 @@
+"""From the site's facts to JupyterHub's settings, one small function per subject."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tornado.web import StaticFileHandler
+
+from davide_hub import callhome
+from davide_hub.auth import BrokerAuthenticator
+from davide_hub.broker.client import BrokerClient
+from davide_hub.facts import Site
+from davide_hub.spawner import DavideSpawner
+
+STATE = Path("/var/lib/davide-hub")
+BROKER = Path("/run/davide-broker/broker.sock")
+# Beside this: templates/ and static/.
+CONFIG = Path("/etc/davide-hub")
+
+
+def configure(c: Any, site: Site, state: Path = STATE, config: Path = CONFIG, broker: Path = BROKER) -> None:
+    """Set everything that DAVIDE Hub sets.
+
+    Parameters
+    ----------
+    c
+        JupyterHub's configuration object.
+    site
+        The site's facts.
+    state, config, broker
+        Where the hub keeps what it must not lose, where its pages lie, and the broker's socket.
+    """
+    client = BrokerClient(broker)
+    _network(c, site)
+    _state(c, state)
+    _login(c, site, client)
+    _sessions(c, site, client)
+    _pages(c, site, config)
+
+
+def _network(c: Any, site: Site) -> None:
+    hub = site.hub
+    c.JupyterHub.bind_url = f"http://:{hub.port}"
+    # Compute nodes call this address; the proxy, on the same host, uses it too.
+    c.JupyterHub.hub_bind_url = f"http://{hub.address}:{hub.api_port}"
+    # The proxy is a unit of its own: a restart of the hub drops no connection.
+    c.ConfigurableHTTPProxy.should_start = False
+    c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{hub.proxy_api_port}"
+
+
+def _state(c: Any, state: Path) -> None:
+    c.JupyterHub.db_url = f"sqlite:///{state}/jupyterhub.sqlite"
+    c.JupyterHub.cookie_secret_file = f"{state}/jupyterhub_cookie_secret"
+    # Sessions outlive the hub.
+    c.JupyterHub.cleanup_servers = False
+
+
+def _login(c: Any, site: Site, client: BrokerClient) -> None:
+    c.JupyterHub.authenticator_class = BrokerAuthenticator
+    c.BrokerAuthenticator.broker = client
+    c.BrokerAuthenticator.admin_users = set(site.admins)
+    # As long as the broker's ticket.
+    c.JupyterHub.cookie_max_age_days = 1
+
+
+def _sessions(c: Any, site: Site, client: BrokerClient) -> None:
+    c.JupyterHub.spawner_class = DavideSpawner
+    c.DavideSpawner.site = site
+    c.DavideSpawner.broker = client
+    # A day in the queue is no failure: DavideSpawner has a clock of its own, which runs once the job does.
+    c.DavideSpawner.start_timeout = 30 * 24 * 3600
+    c.DavideSpawner.http_timeout = 60
+    # Answered from the one view of Slurm, so it may be often.
+    c.DavideSpawner.poll_interval = 10
+    # It counts sessions in the queue: a full cluster would lock everybody out.
+    c.JupyterHub.concurrent_spawn_limit = 0
+    # Sessions that still wait would hold up the start of the hub.
+    c.JupyterHub.init_spawners_timeout = 1
+    # The call home comes by this way because services, which JupyterHub recommends, know no spawners.
+    c.JupyterHub.extra_handlers = [(callhome.PATH, callhome.CallHomeHandler)]
+
+
+def _pages(c: Any, site: Site, config: Path) -> None:
+    c.JupyterHub.template_paths = [str(config / "templates")]
+    c.JupyterHub.template_vars = {"site": site}
+    static = (r"/davide/(.*)", StaticFileHandler, {"path": str(config / "static")})
+    c.JupyterHub.extra_handlers = [*c.JupyterHub.extra_handlers, static]
