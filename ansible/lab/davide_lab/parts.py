@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -159,7 +160,30 @@ def other_release(root: Path) -> int:
     return tell(outcomes)
 
 
-LONG: dict[str, Callable[[Path], int]] = {"trixie": other_release}
+def timings(root: Path) -> int:
+    """Measure `up` from nothing, with that run's cache, and once more; removes the cluster that was there."""
+    with tempfile.TemporaryDirectory(prefix="davide-cache-", dir="/var/tmp") as cache:
+        environ = {**os.environ, "XDG_CACHE_HOME": cache}
+        rows = [("from nothing", 600.0, ["down", "--purge"]), ("base and bundle cached", 180.0, ["down", "--purge"])]
+        rows.append(("already up", 60.0, ["status"]))
+        measured = []
+        for title, limit, before in rows:
+            subprocess.run([root / "davide", *before], env=environ, check=True, stdin=subprocess.DEVNULL)
+            start = time.monotonic()
+            status = subprocess.run(
+                [root / "davide", "up"], env=environ, check=False, stdin=subprocess.DEVNULL
+            ).returncode
+            measured.append((title, limit, time.monotonic() - start, status))
+        subprocess.run([root / "davide", "down", "--purge"], env=environ, check=True, stdin=subprocess.DEVNULL)
+    line(f"\n{'./davide up':<24} {'asked':>12} {'reached':>12}")
+    for title, limit, seconds, status in measured:
+        line(f"{title:<24} {'< ' + minutes(limit):>12} {minutes(seconds):>12}{'' if status == 0 else '  FAILED'}")
+    good = [status == 0 and seconds < limit for _, limit, seconds, status in measured]
+    line(f"{sum(good)} passed, {len(good) - sum(good)} failed")
+    return int(not all(good))
+
+
+LONG: dict[str, Callable[[Path], int]] = {"trixie": other_release, "timings": timings}
 
 
 def long_form(root: Path, name: str) -> int:

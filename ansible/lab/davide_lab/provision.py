@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from davide_lab import cgroups
 from davide_lab.host import KNOWN_HOSTS, SSH_KEY
 from davide_lab.place import STATE, bundle_dir, inventory
 from davide_lab.say import Problem, step
@@ -37,6 +38,7 @@ def ansible_environ(root: Path, release: str) -> dict[str, str]:
         "DAVIDE_BUNDLE": str(bundle_dir(release)),
         "DAVIDE_ACCOUNTS": str(STATE / "accounts.json"),
         "DAVIDE_STATE": str(STATE),
+        "DAVIDE_CGROUP_PLUGIN": "cgroup/v1" if (cgroups.ROOT / "devices").exists() else "cgroup/v2",
     }
 
 
