@@ -50,9 +50,7 @@ def _parser() -> argparse.ArgumentParser:
 def _check(arguments: argparse.Namespace) -> int:
     if not arguments.json:
         site = load_site(arguments.file)
-        print(
-            f"{arguments.file}: good; {site.name}, {len(site.profiles)} profiles, {len(site.kernels)} kernels"
-        )
+        print(f"{arguments.file}: good; {site.name}, {len(site.profiles)} profiles, {len(site.kernels)} kernels")
         return 0
     try:
         site = load_site(arguments.file)
@@ -104,3 +102,8 @@ def _checkout() -> Path | None:
     """Return the project's top folder if this runs from a checkout, else None (installed on a hub)."""
     top = Path(__file__).resolve().parents[2]
     return top if (top / "spawner_templates").is_dir() else None
+
+
+# So that it runs from a checkout too, where nothing is installed: `PYTHONPATH=hub python -m davide_hub.cli`.
+if __name__ == "__main__":
+    sys.exit(main())

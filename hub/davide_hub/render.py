@@ -99,10 +99,6 @@ def _render(template: Path, values: dict[str, object]) -> str:
         return environment.get_template(template.name).render(values)
     except TemplateError as error:
         reason = f"{type(error).__name__}: {error}"
-        raise RenderError(
-            f"{template}: {reason}; compare it with spawner_templates/ of the release"
-        ) from None
+        raise RenderError(f"{template}: {reason}; compare it with spawner_templates/ of the release") from None
     except OSError as error:
-        raise RenderError(
-            f"{template}: {error.strerror}; give the template back its place and mode"
-        ) from None
+        raise RenderError(f"{template}: {error.strerror}; give the template back its place and mode") from None

@@ -28,9 +28,7 @@ def explain(error: ValidationError, document: Document, schema: Mapping[str, Any
     details = error.errors(include_url=False, include_input=False)
     # pydantic counts only the good entries of a list; "empty" is news only if nothing is wrong inside.
     inside = {tuple(detail["loc"])[:depth] for detail in details for depth in range(len(detail["loc"]))}
-    told = (
-        detail for detail in details if detail["type"] != "too_short" or tuple(detail["loc"]) not in inside
-    )
+    told = (detail for detail in details if detail["type"] != "too_short" or tuple(detail["loc"]) not in inside)
     return [sentence(document, _finding(detail, document, schema)) for detail in told]
 
 

@@ -46,13 +46,9 @@ def _require_private(path: Path, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise EnvironmentFileError(f"{path}: not a regular file; start a new session from the hub")
     if status.st_uid != os.geteuid():
-        raise EnvironmentFileError(
-            f"{path}: belongs to uid {status.st_uid}, not to you; tell an administrator"
-        )
+        raise EnvironmentFileError(f"{path}: belongs to uid {status.st_uid}, not to you; tell an administrator")
     if (mode := stat.S_IMODE(status.st_mode)) != 0o600:
-        raise EnvironmentFileError(
-            f"{path}: has mode {mode:04o} instead of 0600; start a new session from the hub"
-        )
+        raise EnvironmentFileError(f"{path}: has mode {mode:04o} instead of 0600; start a new session from the hub")
 
 
 def _variables(path: Path, content: bytes) -> dict[str, str]:
@@ -62,9 +58,7 @@ def _variables(path: Path, content: bytes) -> dict[str, str]:
     except (ValueError, RecursionError):
         variables = None
     if not isinstance(variables, dict) or not all(_is_variable(*item) for item in variables.items()):
-        raise EnvironmentFileError(
-            f"{path}: not a JSON mapping of variables; start a new session from the hub"
-        )
+        raise EnvironmentFileError(f"{path}: not a JSON mapping of variables; start a new session from the hub")
     return variables
 
 

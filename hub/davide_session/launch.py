@@ -44,12 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="davide-session", description="Run JupyterLab as a session of DAVIDE Hub."
-    )
-    parser.add_argument(
-        "--environment", type=Path, required=True, help="the session's secrets, a 0600 JSON file"
-    )
+    parser = argparse.ArgumentParser(prog="davide-session", description="Run JupyterLab as a session of DAVIDE Hub.")
+    parser.add_argument("--environment", type=Path, required=True, help="the session's secrets, a 0600 JSON file")
     parser.add_argument("--software", type=Path, required=True, help="the site's software folder")
     parser.add_argument("--kernel", required=True, help="the kernel of new notebooks")
     parser.add_argument("--course", required=True, help="the course's folder in the home")

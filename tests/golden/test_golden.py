@@ -1,6 +1,6 @@
 """What a cluster would get, compared with the committed files.
 
-After a wanted change: `PYTHONPATH=hub python -m davide_hub render --site local --out tests/golden/local`;
+After a wanted change: `PYTHONPATH=hub python -m davide_hub.cli render --site local --out tests/golden/local`;
 look at the difference and commit it with the change.
 """
 

@@ -62,7 +62,7 @@ def test_an_unknown_site_is_named(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["check", "--help"], ["render", "--help"]])
 def test_it_runs_from_a_checkout_without_being_installed(arguments):
     environment = os.environ | {"PYTHONPATH": str(TOP / "hub")}
-    command = [sys.executable, "-m", "davide_hub", *arguments]
+    command = [sys.executable, "-m", "davide_hub.cli", *arguments]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == (0 if arguments else 2)
     assert "usage: davide-hub" in result.stdout + result.stderr
