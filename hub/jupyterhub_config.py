@@ -8,7 +8,7 @@ from davide_hub.facts import load_site
 HERE = Path(__file__).resolve().parent
 
 c = get_config()  # noqa: F821 - traitlets puts it here
-configure(c, load_site(HERE / "site.yml"), config=HERE)
+configure(c, load_site(HERE / "site.yml"))
 
 for drop_in in sorted((HERE / "jupyterhub_config.d").glob("*.py")):
     load_subconfig(str(drop_in))  # noqa: F821

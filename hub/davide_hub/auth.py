@@ -6,7 +6,7 @@ from typing import Any
 
 from jupyterhub.auth import Authenticator
 from tornado import web
-from traitlets import Bool, Instance
+from traitlets import Instance
 
 from davide_hub.broker.client import BrokerClient, BrokerRefused, BrokerUnreachable
 
@@ -15,9 +15,6 @@ class BrokerAuthenticator(Authenticator):  # type: ignore[misc]
     """Hands the password on to the broker, and keeps nothing of it."""
 
     broker = Instance(BrokerClient, config=True, help="Who checks passwords and groups.")
-
-    # The broker lets in the members of the site's group, and nobody else comes this far.
-    allow_all = Bool(True)
 
     async def authenticate(self, _handler: web.RequestHandler, data: dict[str, str]) -> dict[str, Any] | None:
         """Return who logged in, or None if name or password is wrong.

@@ -15,11 +15,13 @@ from davide_hub.spawner import DavideSpawner
 
 STATE = Path("/var/lib/davide-hub")
 BROKER = Path("/run/davide-broker/broker.sock")
-# Beside this: templates/ and static/.
-CONFIG = Path("/etc/davide-hub")
+# A site's own templates, used before ours.
+TEMPLATES = Path("/etc/davide-hub/templates")
+# templates/ and static/ lie in the wheel beside this file, and in a checkout one folder up.
+_PAGES = next(folder for folder in Path(__file__).resolve().parents if (folder / "templates").is_dir())
 
 
-def configure(c: Any, site: Site, state: Path = STATE, config: Path = CONFIG, broker: Path = BROKER) -> None:
+def configure(c: Any, site: Site, *, state: Path = STATE, broker: Path = BROKER, templates: Path = TEMPLATES) -> None:
     """Set everything that DAVIDE Hub sets.
 
     Parameters
@@ -28,15 +30,15 @@ def configure(c: Any, site: Site, state: Path = STATE, config: Path = CONFIG, br
         JupyterHub's configuration object.
     site
         The site's facts.
-    state, config, broker
-        Where the hub keeps what it must not lose, where its pages lie, and the broker's socket.
+    state, broker, templates
+        Where the hub keeps what it must not lose, the broker's socket, and the site's own templates.
     """
     client = BrokerClient(broker)
     _network(c, site)
     _state(c, state)
     _login(c, site, client)
     _sessions(c, site, client)
-    _pages(c, site, config)
+    _pages(c, site, templates)
 
 
 def _network(c: Any, site: Site) -> None:
@@ -59,6 +61,8 @@ def _state(c: Any, state: Path) -> None:
 def _login(c: Any, site: Site, client: BrokerClient) -> None:
     c.JupyterHub.authenticator_class = BrokerAuthenticator
     c.BrokerAuthenticator.broker = client
+    # The broker lets in the members of the site's group, and nobody else comes this far.
+    c.BrokerAuthenticator.allow_all = True
     c.BrokerAuthenticator.admin_users = set(site.admins)
     # As long as the broker's ticket.
     c.JupyterHub.cookie_max_age_days = 1
@@ -81,8 +85,8 @@ def _sessions(c: Any, site: Site, client: BrokerClient) -> None:
     c.JupyterHub.extra_handlers = [(callhome.PATH, callhome.CallHomeHandler)]
 
 
-def _pages(c: Any, site: Site, config: Path) -> None:
-    c.JupyterHub.template_paths = [str(config / "templates")]
+def _pages(c: Any, site: Site, templates: Path) -> None:
+    c.JupyterHub.template_paths = [str(templates), str(_PAGES / "templates")]
     c.JupyterHub.template_vars = {"site": site}
-    static = (r"/davide/(.*)", StaticFileHandler, {"path": str(config / "static")})
+    static = (r"/davide/(.*)", StaticFileHandler, {"path": str(_PAGES / "static")})
     c.JupyterHub.extra_handlers = [*c.JupyterHub.extra_handlers, static]

@@ -8,9 +8,11 @@ import json
 import logging
 import os
 import pwd
+import signal
 import socket
 import socketserver
 import struct
+import threading
 import time
 from pathlib import Path
 
@@ -50,6 +52,7 @@ def main() -> None:
     callers = {0, pwd.getpwnam(arguments.hub_user).pw_uid}
     with Server(arguments.socket, verbs, callers) as server:
         _let_connect(arguments.socket, grp.getgrnam(arguments.hub_user).gr_gid)
+        signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
         tell_systemd("READY=1")
         server.serve_forever()
 
@@ -57,7 +60,8 @@ def main() -> None:
 class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     """A thread per connection; `Verbs` bounds how much of it happens at once."""
 
-    daemon_threads = True
+    # Closing waits for the requests that are under way.
+    daemon_threads = False
     request_queue_size = 512  # a class of students pressing Start together
 
     def __init__(self, path: Path, verbs: Verbs, callers: set[int]) -> None:
