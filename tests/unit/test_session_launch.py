@@ -1,0 +1,233 @@
+"""A whole session as a process, as the batch script starts it, against a stand-in for the hub (see fake_hub.py)."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import requests
+import websocket
+from fake_hub import STRANGERS_TOKEN, TOKEN, USER, FakeHub
+
+TOP = Path(__file__).parents[2]
+
+# What `python -m davide_session` does, from a checkout. Root may run it only here: CI runs the tests as root.
+START = """
+import os, sys
+sys.path.insert(0, {hub!r})
+from davide_session.launch import main
+if os.geteuid() == 0:
+    from jupyter_server.serverapp import ServerApp
+    ServerApp.allow_root.default_value = True
+sys.exit(main())
+"""
+
+# Places where a user's code would get into a stock server before anything of ours runs.
+SURPRISE = "open({marker!r}, 'a').write(__file__ + '\\n')\n"
+SURPRISES = [
+    "jupyter_server_config.py",
+    ".jupyter/jupyter_server_config.py",
+    ".jupyter/jupyter_config.py",
+    ".jupyter/jupyter_lab_config.py",
+    ".local/etc/jupyter/jupyter_server_config.py",
+    f".local/lib/python3.{sys.version_info.minor}/site-packages/usercustomize.py",
+    f".local/lib/python3.{sys.version_info.minor}/site-packages/surprise.py",
+    "python-path/sitecustomize.py",
+    "python-path/davide_session/__init__.py",
+]
+
+
+def authorization(token: str) -> dict[str, str]:
+    return {"Authorization": f"token {token}"} if token else {}
+
+
+class Running:
+    """A session that has called home."""
+
+    def __init__(self, process: subprocess.Popen[bytes], hub: FakeHub, home: Path) -> None:
+        self.process, self.hub, self.home = process, hub, home
+        self.url = f"http://127.0.0.1:{hub.calls[0]['port']}/user/{USER}"
+
+    def ask(self, path: str, token: str = TOKEN) -> requests.Response:
+        """Return the server's answer, after any redirects."""
+        return requests.get(self.url + path, headers=authorization(token), timeout=30)
+
+    @property
+    def private(self) -> Path:
+        """The session's private folder: the runtime folder's parent, as the server itself tells in its log."""
+        line = next(line for line in self.log.splitlines() if "cookie secret to" in line)
+        return Path(line.split(" to ")[1]).parents[1]
+
+    @property
+    def log(self) -> str:
+        return (self.home.parent / "session.log").read_text()
+
+
+def make_home(top: Path) -> Path:
+    """Return a home with a course folder, a kernel of the user's own, and surprises in every known place."""
+    home = top / "home"
+    (home / "davide-course").mkdir(parents=True)
+    for name in SURPRISES:
+        file = home / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(SURPRISE.format(marker=str(top / "marker")))
+    (home / f".local/lib/python3.{sys.version_info.minor}/site-packages/surprise.pth").write_text("import surprise\n")
+    enabled = {"ServerApp": {"jpserver_extensions": {"surprise": True}}}
+    extensions = home / ".jupyter/jupyter_server_config.d"
+    extensions.mkdir()
+    (extensions / "surprise.json").write_text(json.dumps(enabled))
+    in_browser = home / ".local/share/jupyter/labextensions/surprise"
+    in_browser.mkdir(parents=True)
+    (in_browser / "package.json").write_text(json.dumps({"name": "surprise", "version": "1", "jupyterlab": {}}))
+    make_kernel(home / ".local/share/jupyter/kernels", "my-own")
+    make_kernel(home / ".local/share/jupyter/kernels", "tf-cpu", display_name="shadow of the site's")
+    return home
+
+
+def make_kernel(folder: Path, name: str, display_name: str = "") -> None:
+    argv = [sys.executable, "-I", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    spec = {"argv": argv, "display_name": display_name or name, "language": "python"}
+    (folder / name).mkdir(parents=True)
+    (folder / name / "kernel.json").write_text(json.dumps(spec))
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    top = tmp_path_factory.mktemp("session")
+    home = make_home(top)
+    software = top / "software"
+    make_kernel(software / "share/jupyter/kernels", "tf-cpu", display_name="TensorFlow")
+    with FakeHub(failures=1) as hub:
+        secrets = home / "environment.json"
+        secrets.write_text(json.dumps(hub.environment()))
+        secrets.chmod(0o600)
+        arguments = [
+            "--environment",
+            secrets,
+            "--software",
+            software,
+            "--kernel",
+            "tf-cpu",
+            "--course",
+            "davide-course",
+        ]
+        command = [sys.executable, "-I", "-c", START.format(hub=str(TOP / "hub")), *arguments]
+        environment = {"HOME": str(home), "PATH": "/usr/bin:/bin", "PYTHONPATH": str(home / "python-path")}
+        with (top / "session.log").open("wb") as log:
+            process = subprocess.Popen(command, cwd=home, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            assert hub.heard.wait(60), (top / "session.log").read_text()
+            yield Running(process, hub, home)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def test_it_calls_home_once_with_the_port_it_serves(session):
+    assert session.ask("/api/status").status_code == 200
+    assert len(session.hub.calls) == 1
+    assert set(session.hub.calls[0]) == {"port"}
+
+
+@pytest.mark.parametrize("token", [STRANGERS_TOKEN, "nonsense", ""])
+def test_only_its_user_gets_in(session, token):
+    assert session.ask("/api/status", token).status_code == 403
+
+
+def test_the_kernels_are_the_sites_and_the_users_own(session):
+    answer = session.ask("/api/kernelspecs").json()
+    assert answer["default"] == "tf-cpu"
+    assert set(answer["kernelspecs"]) == {"tf-cpu", "my-own"}
+    assert answer["kernelspecs"]["tf-cpu"]["spec"]["display_name"] == "TensorFlow"
+
+
+def test_jupyterlab_opens_in_the_course(session):
+    page = session.ask("/")
+    assert page.status_code == 200
+    assert page.url.endswith(f"/user/{USER}/lab/tree/davide-course")
+    assert "jupyter-config-data" in page.text
+
+
+def test_a_kernel_runs_over_a_socket_in_the_private_folder(session):
+    url, body = f"{session.url}/api/kernels", {"name": "tf-cpu"}
+    kernel = requests.post(url, json=body, headers=authorization(TOKEN), timeout=30).json()["id"]
+    assert run_in(session, kernel, "print(6 * 7)") == "42\n"
+    assert list((session.private / "runtime").glob(f"kernel-{kernel}-ipc-*"))
+
+
+def run_in(session: Running, kernel: str, code: str) -> str:
+    """Run a cell as a browser does, and return what it printed."""
+    url = session.url.replace("http:", "ws:") + f"/api/kernels/{kernel}/channels"
+    channel = websocket.create_connection(url, timeout=60, header=[f"Authorization: token {TOKEN}"])
+    header = {"msg_id": "1", "session": "s", "username": "", "msg_type": "execute_request", "version": "5.4"}
+    content = {"code": code, "silent": False, "store_history": False, "allow_stdin": False}
+    message = {"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell"}
+    channel.send(json.dumps(message))
+    try:
+        while True:
+            answer = json.loads(channel.recv())
+            if answer["msg_type"] == "stream":
+                return answer["content"]["text"]
+    finally:
+        channel.close()
+
+
+def test_nothing_of_the_users_ran_before_its_time(session):
+    """The twin: the same surprises do run in a plain Python, so the test would see them."""
+    marker = session.home.parent / "marker"
+    assert not marker.exists()
+    environment = {"HOME": str(session.home), "PYTHONPATH": str(session.home / "python-path")}
+    subprocess.run([sys.executable, "-c", "pass"], env=environment, check=True)
+    assert "sitecustomize" in marker.read_text()
+    marker.unlink()
+
+
+def test_no_code_of_the_users_gets_into_the_page(session):
+    assert "surprise" not in session.ask("/lab").text
+
+
+def test_databases_and_sockets_stay_off_the_home(session):
+    before = {".jupyter", ".local", "davide-course", "environment.json", "python-path"}
+    files = {path.name for path in session.home.iterdir() if not path.name.endswith(".py")}
+    assert files - before <= {".ipython"}, "a kernel's history is the kernel's own affair"
+    assert not list(session.home.rglob("nbsignatures.db*"))
+    assert session.private.stat().st_mode & 0o777 == 0o700
+    assert session.private.parent == Path("/tmp")  # noqa: S108 - only compared
+
+
+def test_the_log_holds_no_secret(session):
+    assert TOKEN not in session.log
+    assert TOKEN not in Path(f"/proc/{session.process.pid}/cmdline").read_text()
+
+
+def test_it_starts_without_hand_outs(session):
+    """The checkout's Python has no davide_course: the session says so and goes on."""
+    assert "The hand-outs could not be brought" in session.log
+
+
+def test_slurms_signal_ends_it_and_leaves_nothing(session):
+    private = session.private
+    session.process.send_signal(signal.SIGTERM)
+    assert session.process.wait(30) == 0
+    assert not private.exists()
+
+
+def test_without_secrets_it_says_so_and_ends(tmp_path):
+    code = textwrap.dedent(START.format(hub=str(TOP / "hub")))
+    arguments = ["--environment", "gone.json", "--software", "/software", "--kernel", "k", "--course", "c"]
+    result = subprocess.run(
+        [sys.executable, "-I", "-c", code, *arguments],
+        cwd=tmp_path,
+        env=os.environ | {"HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert result.stderr == (
+        "gone.json: can't be opened (No such file or directory); start a new session from the hub\n"
+    )
