@@ -38,12 +38,9 @@ class SessionServer(ServerApp):  # type: ignore[misc]
     def migrate_config(self) -> None:
         """Do nothing: the stock method writes into ~/.jupyter at the first start."""
 
-    def load_config_file(self, suppress_errors: bool = True) -> None:
-        """Do nothing: settings come from `settings.py` alone."""
-
     @property
     def config_file_paths(self) -> list[str]:
-        """Nowhere. Extensions look here too; the stock list begins with the current folder."""
+        """Nowhere: settings come from `settings.py` alone. The stock list begins with the current folder."""
         return []
 
     def _find_http_port(self) -> None:

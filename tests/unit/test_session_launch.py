@@ -39,6 +39,11 @@ SURPRISES = [
     "python-path/sitecustomize.py",
     "python-path/davide_session/__init__.py",
 ]
+SURPRISE_IN_THE_BROWSER = {
+    "name": "surprise",
+    "version": "1.0.0",
+    "jupyterlab": {"_build": {"load": "static/remoteEntry.js", "extension": "./extension"}},
+}
 
 
 def authorization(token: str) -> dict[str, str]:
@@ -82,7 +87,10 @@ def make_home(top: Path) -> Path:
     (extensions / "surprise.json").write_text(json.dumps(enabled))
     in_browser = home / ".local/share/jupyter/labextensions/surprise"
     in_browser.mkdir(parents=True)
-    (in_browser / "package.json").write_text(json.dumps({"name": "surprise", "version": "1", "jupyterlab": {}}))
+    (in_browser / "package.json").write_text(json.dumps(SURPRISE_IN_THE_BROWSER))
+    (home / ".ipython").mkdir()  # an old IPython makes a stock server "migrate" its files
+    notebook = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    (home / "davide-course" / "lesson.ipynb").write_text(json.dumps(notebook))
     make_kernel(home / ".local/share/jupyter/kernels", "my-own")
     make_kernel(home / ".local/share/jupyter/kernels", "tf-cpu", display_name="shadow of the site's")
     return home
@@ -191,12 +199,16 @@ def test_no_code_of_the_users_gets_into_the_page(session):
 
 
 def test_databases_and_sockets_stay_off_the_home(session):
-    before = {".jupyter", ".local", "davide-course", "environment.json", "python-path"}
-    files = {path.name for path in session.home.iterdir() if not path.name.endswith(".py")}
-    assert files - before <= {".ipython"}, "a kernel's history is the kernel's own affair"
-    assert not list(session.home.rglob("nbsignatures.db*"))
-    assert session.private.stat().st_mode & 0o777 == 0o700
+    assert session.ask("/api/contents/davide-course/lesson.ipynb").json()["content"]["cells"] == []
+    assert (session.private / "nbsignatures.db").exists()
+    assert not list(session.home.rglob("*.db"))
+    assert not (session.home / ".local/share/jupyter/runtime").exists()
+    assert not (session.home / ".jupyter/migrated").exists()
+
+
+def test_the_private_folder_is_on_the_nodes_disk_and_nobody_elses(session):
     assert session.private.parent == Path("/tmp")  # noqa: S108 - only compared
+    assert session.private.stat().st_mode & 0o777 == 0o700
 
 
 def test_the_log_holds_no_secret(session):
