@@ -8,8 +8,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from davide_hub.facts import FactsError, Site, load_site
-from davide_hub.render import SPAWNER_TEMPLATES, RenderError, render_session
+from davide_hub.facts import FactsError, load_site
+from davide_hub.render import SPAWNER_TEMPLATES, RenderError
+from davide_hub.review import everything, scripts
 
 _FACTS_OF_A_SITE = "ansible/inventory/{}/group_vars/all/site.yml"
 
@@ -63,39 +64,20 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _render(arguments: argparse.Namespace) -> int:
     site = load_site(_facts_of(arguments.site))
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    for name, text in scripts(site, _templates()).items():
-        (arguments.out / name).write_text(text)
-        print(arguments.out / name)
+    checkout = _checkout()
+    files = everything(site, checkout) if checkout else scripts(site, SPAWNER_TEMPLATES)
+    for name, text in files.items():
+        path = arguments.out / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        print(path)
     return 0
-
-
-def scripts(site: Site, templates: Path) -> dict[str, str]:
-    """Return the batch script of every profile for a made-up user, by file name."""
-    folder = Path("/home/student01/.local/share/davide-hub/student01")
-    return {
-        f"session-{profile.name}.sbatch": render_session(
-            site,
-            profile,
-            user="student01",
-            account=site.slurm.account,
-            session_key="student01",
-            log_path=folder / "session.log",
-            templates=templates,
-        )
-        for profile in site.profiles
-    }
 
 
 def _facts_of(site: str) -> Path:
     checkout = _checkout()
     named = checkout / _FACTS_OF_A_SITE.format(site) if checkout and "/" not in site else None
     return named if named and named.is_file() else Path(site)
-
-
-def _templates() -> Path:
-    checkout = _checkout()
-    return checkout / "spawner_templates" if checkout else SPAWNER_TEMPLATES
 
 
 def _checkout() -> Path | None:

@@ -14,7 +14,7 @@ GOLDEN = Path(__file__).parent / "local"
 def test_the_local_cluster_gets_what_is_committed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["render", "--site", "local", "--out", str(tmp_path / "out")]) == 0
-    assert _contents(tmp_path / "out") == _contents(GOLDEN)
+    assert _contents(tmp_path / "out") == _contents(GOLDEN), "see the top of this file"
 
 
 def _contents(folder: Path) -> dict[str, str]:

@@ -4,8 +4,8 @@ import copy
 from pathlib import Path
 
 import yaml
-from davide_hub.cli import scripts
 from davide_hub.facts import FactsError, load_site
+from davide_hub.review import scripts
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

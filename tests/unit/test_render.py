@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from davide_hub.facts import load_site
 from davide_hub.render import RenderError, render_session
+from davide_hub.review import everything
 
 TOP = Path(__file__).parents[2]
 SITE = load_site(TOP / "ansible/inventory/local/group_vars/all/site.yml")
@@ -92,3 +93,12 @@ def test_a_mistake_in_a_template_is_no_traceback(tmp_path, line):
     template.write_text(template.read_text() + line)
     with pytest.raises(RenderError, match=r"session\.sbatch\.j2: .*Error.*; compare it with"):
         rendered(templates=tmp_path)
+
+
+def test_a_unit_that_wants_more_than_site_facts_is_named(tmp_path):
+    shutil.copytree(TOP / "spawner_templates", tmp_path / "spawner_templates")
+    templates = tmp_path / "ansible/roles/proxy/templates"
+    templates.mkdir(parents=True)
+    (templates / "x.service.j2").write_text("{{ inventory_hostname }}")
+    with pytest.raises(RenderError, match=r"x\.service\.j2: 'inventory_hostname' is undefined; a template uses"):
+        everything(SITE, tmp_path)
