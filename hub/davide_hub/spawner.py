@@ -18,7 +18,7 @@ from batchspawner import SlurmSpawner
 from batchspawner.api import BatchSpawnerAPIHandler
 from jupyterhub import apihandlers
 from jupyterhub.spawner import SpawnException
-from jupyterhub.utils import url_escape_path, url_path_join
+from jupyterhub.utils import maybe_future, url_escape_path, url_path_join
 from sqlalchemy import inspect
 from traitlets import Instance, Unicode
 
@@ -78,6 +78,7 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
         self._submission: asyncio.Task[None] | None = None
         self._runs_since: float | None = None
         self._news = "Asking Slurm for a place"
+        self._taken_down = False
 
     # -- options: the name of a profile, and nothing else
 
@@ -212,10 +213,18 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
             self.log.warning("%s: job %s can't be cancelled: %s", self._log_name, self.job_id, refusal)
             # Nothing that waiting would mend: the account or the broker's memory of the session is gone.
             return refusal.kind in ("unknown_session", "wrong_password")
+        self._taken_down = True
         return True
 
-    def run_post_stop_hook(self) -> None:
-        """Make the session's token worthless. JupyterHub itself forgets to, if it was restarted meanwhile."""
+    async def run_post_stop_hook(self) -> None:
+        """Leave nothing behind: no token that works, no secrets in the user's home, no job."""
+        if self.job_id and not self._taken_down:
+            await self._cancelled()
+        self._revoke_token()
+        await maybe_future(super().run_post_stop_hook())
+
+    def _revoke_token(self) -> None:
+        # JupyterHub itself forgets to, if it was restarted since the session's start.
         user = self.user.orm_user
         database = inspect(user).session
         note = f"Server at {url_path_join(self.user.base_url, url_escape_path(self.name), '/')}"
@@ -223,7 +232,6 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
             if token.note == note:
                 database.delete(token)
         database.commit()
-        super().run_post_stop_hook()
 
     # -- what survives a restart of the hub
 
@@ -248,6 +256,7 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
         self._at_home.clear()
         self._submission = None
         self._runs_since = None
+        self._taken_down = False
 
     def _save(self) -> None:
         # JupyterHub saves only once the server is up: a hub that is restarted earlier would know of no job.
