@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from traitlets.config import Config
 
@@ -33,8 +34,10 @@ class Place:
 
     @property
     def start(self) -> str:
-        """The page that JupyterLab opens with: the course, once its folder is there."""
-        return f"/lab/tree/{self.course}" if (self.home / self.course).is_dir() else "/lab"
+        """The page that JupyterLab opens with: the course's first page, or its folder, as far as they are there."""
+        folder = self.home / self.course
+        first_page = next(iter(sorted(folder.glob("00_*.ipynb"))), folder)
+        return quote(f"/lab/tree/{first_page.relative_to(self.home)}") if first_page.exists() else "/lab"
 
 
 def settings(place: Place) -> Config:

@@ -138,6 +138,8 @@ def test_jupyterlab_opens_in_the_course_once_it_is_there(tmp_path):
     assert settings(place(tmp_path)).ServerApp.default_url == "/lab"
     (tmp_path / "davide-course").mkdir()
     assert settings(place(tmp_path)).ServerApp.default_url == "/lab/tree/davide-course"
+    (tmp_path / "davide-course/00_start_here.ipynb").write_text("{}")
+    assert settings(place(tmp_path)).ServerApp.default_url == "/lab/tree/davide-course/00_start_here.ipynb"
 
 
 def test_the_sites_kernels_come_before_the_users_own(tmp_path):
