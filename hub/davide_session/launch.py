@@ -29,7 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ.update(variables)
         os.environ["JUPYTER_PATH"] = str(arguments.software / "share/jupyter")
         os.environ["JUPYTER_RUNTIME_DIR"] = str(private / "runtime")
-        os.environ.setdefault("TMPDIR", str(private / "tmp"))
+        # Slurm sets /tmp where the site sets nothing: everybody's, and full of what others left.
+        if os.environ.get("TMPDIR", "/tmp") == "/tmp":  # noqa: S108 - only compared
+            os.environ["TMPDIR"] = str(private / "tmp")
 
         # jsonschema tries this import for a check that nothing here uses, and it compiles a grammar for 1 s.
         sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]

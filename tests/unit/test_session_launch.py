@@ -125,6 +125,7 @@ def session(tmp_path_factory):
         ]
         command = [sys.executable, "-I", "-c", START.format(hub=str(TOP / "hub")), *arguments]
         environment = {"HOME": str(home), "PATH": "/usr/bin:/bin", "PYTHONPATH": str(home / "python-path")}
+        environment["TMPDIR"] = "/tmp"  # noqa: S108 - as Slurm does
         with (top / "session.log").open("wb") as log:
             process = subprocess.Popen(command, cwd=home, env=environment, stdout=log, stderr=subprocess.STDOUT)
         try:
@@ -163,7 +164,7 @@ def test_jupyterlab_opens_in_the_course(session):
 def test_a_kernel_runs_over_a_socket_in_the_private_folder(session):
     url, body = f"{session.url}/api/kernels", {"name": "tf-cpu"}
     kernel = requests.post(url, json=body, headers=authorization(TOKEN), timeout=30).json()["id"]
-    assert run_in(session, kernel, "print(6 * 7)") == "42\n"
+    assert run_in(session, kernel, "import tempfile; print(tempfile.gettempdir())") == f"{session.private}/tmp\n"
     assert list((session.private / "runtime").glob(f"kernel-{kernel}-ipc-*"))
 
 
