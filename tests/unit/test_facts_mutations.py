@@ -86,7 +86,7 @@ def assert_harmless(script: str) -> None:
     assert "{{" not in script
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(facts=mutated())
 def test_mutated_facts_are_accepted_or_refused(tmp_path, facts):
     path = tmp_path / "site.yml"
@@ -94,7 +94,7 @@ def test_mutated_facts_are_accepted_or_refused(tmp_path, facts):
     accepted_or_refused(path)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_mutated_text_is_accepted_or_refused(tmp_path, data):
     content = bytearray(LOCAL.read_bytes())
