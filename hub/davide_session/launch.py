@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except EnvironmentFileError as error:
         print(error, file=sys.stderr)
         return 1
+    # Until the server has a handler of its own: a session cancelled in its first second leaves nothing behind either.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     home = Path.home()
     os.chdir(home)
     sync = start_sync(arguments.software / "handouts", home / arguments.course)

@@ -230,6 +230,29 @@ def test_slurms_signal_ends_it_and_leaves_nothing(session):
     assert not private.exists()
 
 
+def test_a_session_cancelled_while_it_starts_leaves_nothing(tmp_path):
+    """The import of Jupyter takes a second; here, waiting for the hand-outs takes a minute."""
+    secrets = tmp_path / "environment.json"
+    secrets.write_text("{}")
+    secrets.chmod(0o600)
+    waiting = """
+import os, sys, time
+sys.path.insert(0, {hub!r})
+from davide_session import launch
+launch.finish_sync = lambda _: (print(os.environ["TMPDIR"], flush=True), time.sleep(60))
+sys.exit(launch.main())
+"""
+    arguments = ["--environment", secrets, "--software", tmp_path, "--kernel", "k", "--course", "c"]
+    command = [sys.executable, "-I", "-c", waiting.format(hub=str(TOP / "hub")), *arguments]
+    environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        private = Path(process.stdout.readline().strip()).parent
+        assert private.is_dir()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 128 + signal.SIGTERM
+    assert not private.exists()
+
+
 def test_without_secrets_it_says_so_and_ends(tmp_path):
     code = textwrap.dedent(START.format(hub=str(TOP / "hub")))
     arguments = ["--environment", "gone.json", "--software", "/software", "--kernel", "k", "--course", "c"]
