@@ -125,7 +125,7 @@ def session(tmp_path_factory):
         ]
         command = [sys.executable, "-I", "-c", START.format(hub=str(TOP / "hub")), *arguments]
         environment = {"HOME": str(home), "PATH": "/usr/bin:/bin", "PYTHONPATH": str(home / "python-path")}
-        environment["TMPDIR"] = "/tmp"  # noqa: S108 - as Slurm does
+        environment["TMPDIR"] = "/tmp"  # as Slurm does
         with (top / "session.log").open("wb") as log:
             process = subprocess.Popen(command, cwd=home, env=environment, stdout=log, stderr=subprocess.STDOUT)
         try:
@@ -209,7 +209,7 @@ def test_databases_and_sockets_stay_off_the_home(session):
 
 
 def test_the_private_folder_is_on_the_nodes_disk_and_nobody_elses(session):
-    assert session.private.parent == Path("/tmp")  # noqa: S108 - only compared
+    assert session.private.parent == Path("/tmp")
     assert session.private.stat().st_mode & 0o777 == 0o700
 
 
