@@ -12,13 +12,15 @@ import os
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 
 _log = logging.getLogger("jupyterhub.davide.slurm")
 
-# A frozen controller holds squeue for 18-20 s; nobody waits for that.
+# A frozen controller holds squeue for 18-20 s. Nobody waits for that: neither we, nor a user's page.
 _QUERY_SECONDS = 15
+_PATIENCE_SECONDS = 2
 # Leave Slurm alone for 20 times as long as it took to answer: a cluster with 50,000 jobs must not feel us. But
 # one that is back after an outage is heard of again soon.
 _RESTRAINT = 20
@@ -126,10 +128,12 @@ async def run_command(argv: tuple[str, ...], seconds: float) -> Outcome:
         async with asyncio.timeout(seconds):
             out, err = await process.communicate()
     except TimeoutError:
+        process.kill()
+        # One that hangs in the kernel can't be waited for.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await process.wait()
         raise SlurmSilent(f"{argv[0]} took more than {seconds} s") from None
-    finally:
-        if process.returncode is None:
-            process.kill()
     return Outcome(process.returncode or 0, out.decode(errors="replace"), err.decode(errors="replace"))
 
 
@@ -211,7 +215,7 @@ class SlurmView:
     clock: Callable[[], float] = time.monotonic
     _watched: set[str] = field(default_factory=set, init=False)
     _snapshot: _Snapshot = field(default=_Snapshot(), init=False)
-    _turn: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    _round: asyncio.Task[None] | None = field(default=None, init=False)
 
     async def look(self, job_id: str, max_age: float) -> Job:
         """Return what Slurm says of a job, or `UNKNOWN`. From now on it is part of every query.
@@ -224,27 +228,23 @@ class SlurmView:
             An answer of the last so many seconds will do. It may be older: Slurm is never pressed.
         """
         self._watched.add(job_id)
-        snapshot = await self._recent(job_id, max_age)
-        return (snapshot.jobs or {}).get(job_id, UNKNOWN)
+        age = self.clock() - self._snapshot.taken
+        fresh = age <= max_age and job_id in self._snapshot.asked
+        if not fresh and age >= self._snapshot.rest:
+            await self._next_round()
+        return (self._snapshot.jobs or {}).get(job_id, UNKNOWN)
 
     def forget(self, job_id: str) -> None:
         """Ask about this job no more."""
         self._watched.discard(job_id)
 
-    @property
-    def silent(self) -> bool:
-        """Whether the last query got no answer."""
-        return bool(self._snapshot.asked) and self._snapshot.jobs is None
+    async def _next_round(self) -> None:
+        # One for all who come meanwhile, and never two at once.
+        if self._round is None or self._round.done():
+            self._round = asyncio.create_task(self._ask(frozenset(self._watched)))
+        await asyncio.wait([self._round], timeout=_PATIENCE_SECONDS)
 
-    async def _recent(self, job_id: str, max_age: float) -> _Snapshot:
-        async with self._turn:
-            age = self.clock() - self._snapshot.taken
-            fresh = age <= max_age and job_id in self._snapshot.asked
-            if not fresh and age >= self._snapshot.rest:
-                self._snapshot = await self._ask(frozenset(self._watched))
-            return self._snapshot
-
-    async def _ask(self, asked: frozenset[str]) -> _Snapshot:
+    async def _ask(self, asked: frozenset[str]) -> None:
         started = self.clock()
         jobs: dict[str, Job] | None
         try:
@@ -253,7 +253,7 @@ class SlurmView:
         except SlurmSilent as silence:
             _log.warning("Slurm does not answer: %s", silence)
             jobs = None
-        return _Snapshot(asked, jobs, taken=self.clock(), took=self.clock() - started)
+        self._snapshot = _Snapshot(asked, jobs, taken=self.clock(), took=self.clock() - started)
 
     async def _ask_accounting(self, unclear: frozenset[str]) -> dict[str, Job]:
         try:

@@ -142,6 +142,8 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
 
     async def _look_after_start(self) -> None:
         job = await self.slurm.look(self.job_id, _STARTING_SECONDS)
+        if self._at_home.is_set():
+            return
         if job.phase is Phase.ENDED:
             raise SessionFailed(
                 f"The session ended before JupyterLab was up. {why_it_ended(job, self._uid())}",

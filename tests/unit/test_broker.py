@@ -1,0 +1,346 @@
+"""The broker's verbs and socket, with Slurm's commands replaced by ones that write down what they get."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import json
+import os
+import threading
+from pathlib import Path
+
+import pamela
+import pytest
+from davide_hub.broker import accounts, as_user, server, verbs
+from davide_hub.broker.accounts import Account, NotAllowed, WrongPassword
+from davide_hub.broker.client import BrokerClient, BrokerRefused, BrokerUnreachable
+from davide_hub.broker.keep import Sessions, Tickets
+from davide_hub.broker.protocol import Answer, Cancel, Log, Login, Refusal, Submit, Ticket
+from davide_hub.broker.verbs import SiteFile, Verbs
+from pydantic import SecretStr
+
+ROOT = Path(__file__).resolve().parents[2]
+SITE = ROOT / "ansible/inventory/local/group_vars/all/site.yml"
+SBATCH = """#!/bin/bash
+{ printf '%s\\n' "$@"; echo --; env | sort; echo --; umask; pwd; echo --; cat; } > "$HOME/sbatch-got"
+"""
+SCANCEL = '#!/bin/bash\nprintf "%s\\n" "$@" > "$HOME/scancel-got"\n'
+SUBMIT = Submit(
+    user="student01",
+    profile="one-gpu",
+    session_key="ab12",
+    environment={"JUPYTERHUB_API_TOKEN": "top-secret"},
+)
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch):
+    """Return a function that puts a command of our making where Slurm's would be found."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setattr(as_user, "PATH", f"{folder}:/usr/bin:/bin")
+
+    def put(name: str, text: str) -> None:
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+
+    put("sbatch", SBATCH + "echo 4711")
+    put("scancel", SCANCEL)
+    return put
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """Return the home of student01, who is whoever runs the tests."""
+    home = tmp_path / "home"
+    home.mkdir()
+    student = Account("student01", os.getuid(), os.getgid(), home, "/bin/bash")
+    monkeypatch.setattr(verbs, "find_account", lambda _name: student)
+    monkeypatch.setattr(verbs, "check_membership", lambda _account, _group: None)
+    monkeypatch.setattr(as_user, "identity", lambda _account: {})
+    return home
+
+
+@pytest.fixture
+def broker(tmp_path, command, home):
+    broker = Verbs(
+        SiteFile(SITE),
+        ROOT / "spawner_templates",
+        Tickets(tmp_path / "tickets"),
+        Sessions(tmp_path / "sessions"),
+        "davide-hub",
+    )
+    broker.tickets.give("student01", os.getuid())
+    return broker
+
+
+def test_a_session_is_submitted_with_a_clean_environment(broker, home, monkeypatch):
+    monkeypatch.setenv("CONFIGPROXY_AUTH_TOKEN", "the hub's secret")
+    assert broker.answer(SUBMIT) == Answer(value="4711")
+    argv, environment, place, script = (home / "sbatch-got").read_text().split("\n--\n", 3)
+    assert argv.split() == ["--parsable", "--propagate=NONE"]
+    names = {line.split("=")[0] for line in environment.splitlines()}
+    assert names - {"_", "PWD", "SHLVL", "OLDPWD"} == {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG"}
+    assert place.split() == ["0022", str(home)]
+    assert script.startswith("#!/bin/bash")
+    assert "#SBATCH --account=tra26_davide" in script
+    assert "#SBATCH --gres=gpu:tesla:1" in script
+
+
+def test_secrets_travel_in_a_file_of_the_user_alone(broker, home):
+    broker.answer(SUBMIT)
+    folder = home / ".local/share/davide-hub/ab12"
+    secrets = folder / "environment.json"
+    assert json.loads(secrets.read_text()) == {"JUPYTERHUB_API_TOKEN": "top-secret"}
+    assert [path.stat().st_mode & 0o777 for path in (folder, secrets)] == [0o700, 0o600]
+    assert "top-secret" not in (home / "sbatch-got").read_text()
+
+
+def test_asking_twice_submits_once(broker, home):
+    broker.answer(SUBMIT)
+    (home / "sbatch-got").unlink()
+    assert broker.answer(SUBMIT) == Answer(value="4711")
+    assert not (home / "sbatch-got").exists()
+
+
+def test_without_a_ticket_nothing_is_submitted(broker, home):
+    broker.tickets._clock = lambda: 1e12
+    refusal = broker.answer(SUBMIT)
+    assert refusal.kind == "no_ticket"
+    assert "Log out and in again" in refusal.sentence
+    assert not list(home.iterdir())
+
+
+def test_an_unknown_profile_names_the_choices(broker):
+    refusal = broker.answer(SUBMIT.model_copy(update={"profile": "huge; rm -rf ~"}))
+    assert refusal.kind == "unknown_profile"
+    assert "this site has one-gpu" in refusal.sentence
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        (
+            "sbatch: error: Batch job submission failed: Invalid account or account/partition combination specified",
+            "Batch job submission failed: Invalid account or account/partition combination specified",
+        ),
+        (
+            "sbatch: error: No account given: say which one.\n"
+            "sbatch: error: Batch job submission failed: Unspecified error",
+            "No account given: say which one. · Batch job submission failed: Unspecified error",
+        ),
+        ("", "Slurm's command ended with code 1 and no words."),
+    ],
+)
+def test_slurms_own_sentence_comes_back(broker, command, said, sentence):
+    command("sbatch", f'#!/bin/bash\necho "{said}" >&2\nexit 1')
+    assert broker.answer(SUBMIT) == Refusal(kind="slurm", sentence=sentence)
+
+
+@pytest.mark.parametrize("printed", ["", "Submitted batch job", "12; rm -rf ~ x", "-1", "٣"])
+def test_what_is_no_job_number_is_no_success(broker, command, printed):
+    command("sbatch", f"#!/bin/bash\necho '{printed}'")
+    answer = broker.answer(SUBMIT)
+    assert answer == Answer(value="12") if printed.startswith("12;") else answer.kind == "slurm"
+
+
+def test_a_full_home_is_told_as_such(broker, home):
+    home.joinpath(".local").write_text("a file where the folder should be")
+    refusal = broker.answer(SUBMIT)
+    assert "Your home folder could not be used" in refusal.sentence
+
+
+def test_an_sbatch_that_hangs_is_killed(broker, command, monkeypatch):
+    command("sbatch", "#!/bin/bash\nsleep 60 & wait")
+    monkeypatch.setattr(verbs, "_SLURM_SECONDS", 0.5)
+    assert broker.answer(SUBMIT).kind == "busy"
+
+
+def test_a_session_is_cancelled_by_its_own_job_number_and_its_secrets_go(broker, home):
+    broker.answer(SUBMIT)
+    broker.tickets._clock = lambda: 1e12  # ending works without a ticket
+    assert broker.answer(Cancel(user="student01", session_key="ab12")) == Answer(value="4711")
+    assert (home / "scancel-got").read_text().split() == ["--", "4711"]
+    assert not (home / ".local/share/davide-hub/ab12/environment.json").exists()
+
+
+def test_a_job_that_ended_already_counts_as_cancelled(broker, command):
+    broker.answer(SUBMIT)
+    command("scancel", "#!/bin/bash\necho 'scancel: error: Invalid job id specified' >&2; exit 1")
+    assert broker.answer(Cancel(user="student01", session_key="ab12")).ok
+
+
+@pytest.mark.parametrize("verb", [Cancel, Log])
+def test_nobody_reaches_a_session_that_is_not_theirs(broker, verb):
+    broker.answer(SUBMIT)
+    assert broker.answer(verb(user="student02", session_key="ab12")).kind == "unknown_session"
+
+
+def test_the_end_of_a_log_is_read_as_the_user(broker, home):
+    broker.answer(SUBMIT)
+    (home / ".local/share/davide-hub/ab12/session.log").write_text("x" * 9000 + "\nthe last line\n")
+    log = broker.answer(Log(user="student01", session_key="ab12")).value
+    assert log.endswith("the last line\n")
+    assert len(log) == 4096
+
+
+def test_a_session_without_a_log_has_an_empty_one(broker):
+    broker.answer(SUBMIT)
+    assert broker.answer(Log(user="student01", session_key="ab12")) == Answer(value="")
+
+
+def test_a_changed_site_yml_counts_at_once(broker, tmp_path):
+    broker.site_file.path = tmp_path / "site.yml"
+    text = SITE.read_text()
+    broker.site_file.path.write_text(text)
+    assert broker.answer(SUBMIT.model_copy(update={"profile": "tiny"})).kind == "unknown_profile"
+    broker.site_file.path.write_text(text.replace("name: one-gpu", "name: tiny"))
+    assert broker.answer(SUBMIT.model_copy(update={"profile": "tiny"})).ok
+
+
+# -- passwords
+
+
+def login(broker: Verbs) -> Answer | Refusal:
+    return broker.answer(Login(user="student01", password=SecretStr("correct horse")))
+
+
+@pytest.fixture
+def pam(monkeypatch):
+    """Let PAM answer with a number of our choice (0 is success), and note what it was asked."""
+    asked = []
+
+    def answer(errno: int):
+        def authenticate(user, password, **options):
+            asked.append((user, password, options))
+            if errno:
+                raise pamela.PAMError(errno=errno)
+
+        monkeypatch.setattr(pamela, "authenticate", authenticate)
+        return asked
+
+    return answer
+
+
+def test_the_right_password_gives_a_ticket(broker, pam):
+    asked = pam(0)
+    broker.tickets._clock = lambda: 2e12
+    assert broker.answer(Ticket(user="student01")) == Answer(value="no")
+    assert login(broker) == Answer(value="student01")
+    assert broker.answer(Ticket(user="student01")) == Answer(value="yes")
+    assert asked == [("student01", "correct horse", {"service": "davide-hub", "resetcred": 0})]
+
+
+@pytest.mark.parametrize(
+    ("errno", "kind", "words"),
+    [
+        (7, "wrong_password", "Wrong user name or password"),
+        (10, "wrong_password", "Wrong user name or password"),
+        (13, "not_allowed", "has expired"),
+        (12, "not_allowed", "must be changed"),
+        (9, "failed", "administrators"),
+    ],
+)
+def test_pam_says_no(broker, pam, errno, kind, words):
+    pam(errno)
+    broker.tickets._clock = lambda: 2e12
+    refusal = login(broker)
+    assert refusal.kind == kind
+    assert words in refusal.sentence
+    assert broker.answer(Ticket(user="student01")) == Answer(value="no")
+
+
+def test_only_members_of_the_sites_group_get_a_ticket(broker, pam, monkeypatch):
+    pam(0)
+    monkeypatch.setattr(verbs, "check_membership", accounts.check_membership)
+    monkeypatch.setattr(accounts.grp, "getgrnam", lambda _n: type("G", (), {"gr_gid": 424242}))
+    monkeypatch.setattr(os, "getgrouplist", lambda _n, gid: [gid])
+    refusal = login(broker)
+    assert refusal.kind == "not_allowed"
+    assert "not in the group davide" in refusal.sentence
+
+
+@pytest.mark.parametrize("name", ["root", "daemon", "nobody", "no-such-user"])
+def test_system_accounts_do_not_exist_here(name):
+    with pytest.raises(WrongPassword):
+        accounts.find_account(name)
+
+
+def test_an_account_without_a_shell_may_not_log_in(monkeypatch):
+    me = Account(getpass.getuser(), os.getuid(), os.getgid(), Path("/"), "/usr/sbin/nologin")
+    monkeypatch.setattr(accounts.grp, "getgrnam", lambda _n: type("G", (), {"gr_gid": os.getgid()}))
+    with pytest.raises(NotAllowed, match="may not log in"):
+        accounts.check_membership(me, "davide")
+
+
+# -- the socket
+
+
+@pytest.fixture
+def listening(broker, tmp_path):
+    """Return a function that lets the broker listen, for callers of some uids."""
+    running = []
+
+    def listen(callers: set[int]) -> BrokerClient:
+        path = tmp_path / "broker.sock"
+        running.append(server.Server(path, broker, callers))
+        threading.Thread(target=running[0].serve_forever, kwargs={"poll_interval": 0.05}).start()
+        return BrokerClient(path)
+
+    yield listen
+    for one in running:
+        one.shutdown()
+        one.server_close()
+
+
+def test_hub_and_broker_talk(listening):
+    client = listening({os.getuid()})
+
+    async def scenario():
+        job = await client.submit("student01", "one-gpu", "ab12", {"JUPYTERHUB_USER": "student01"})
+        await client.cancel("student01", "ab12")
+        return job, await client.holds_ticket("student01")
+
+    assert asyncio.run(scenario()) == ("4711", True)
+
+
+def test_only_the_hub_may_ask(listening):
+    client = listening({os.getuid() + 1})
+    with pytest.raises(BrokerRefused, match="Only the hub"):
+        asyncio.run(client.holds_ticket("student01"))
+
+
+def test_a_name_that_is_none_is_a_wrong_password(listening):
+    with pytest.raises(BrokerRefused) as refusal:
+        asyncio.run(listening({os.getuid()}).login("../../etc/passwd", "x"))
+    assert refusal.value.kind == "wrong_password"
+
+
+def test_the_journal_tells_who_did_what_and_no_password(listening, pam, caplog):
+    pam(7)
+    client = listening({os.getuid()})
+    caplog.set_level("INFO")
+    with pytest.raises(BrokerRefused):
+        asyncio.run(client.login("student01", "my secret password"))
+    line = json.loads(caplog.messages[-1])
+    assert (line["verb"], line["user"], line["refused"]) == ("login", "student01", "wrong_password")
+    assert "my secret password" not in caplog.text
+
+
+def test_a_broker_that_is_not_there_is_told_in_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr("davide_hub.broker.client._CONNECT_SECONDS", 0.3)
+    with pytest.raises(BrokerUnreachable, match="Try again in a minute"):
+        asyncio.run(BrokerClient(tmp_path / "nothing.sock").holds_ticket("student01"))
+
+
+def test_garbage_on_the_socket_harms_nobody(listening):
+    client = listening({os.getuid()})
+
+    async def scenario():
+        for line in (b"\n", b"{}\n", b"\xff" * 200_000 + b"\n"):
+            _reader, writer = await asyncio.open_unix_connection(client.socket)
+            writer.write(line)
+            writer.close()
+        return await client.holds_ticket("student01")
+
+    assert asyncio.run(scenario())

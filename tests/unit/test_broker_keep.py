@@ -1,0 +1,61 @@
+"""Tickets and sessions on the broker's disk."""
+
+from __future__ import annotations
+
+import pytest
+from davide_hub.broker.keep import TICKET_SECONDS, Sessions, Tickets
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def test_a_ticket_lasts_a_day_and_survives_a_restart(tmp_path, clock):
+    Tickets(tmp_path, clock).give("student01", 6001)
+    clock.now += TICKET_SECONDS - 1
+    assert Tickets(tmp_path, clock).holds("student01", 6001)
+    clock.now += 2
+    assert not Tickets(tmp_path, clock).holds("student01", 6001)
+
+
+def test_a_ticket_is_for_one_person(tmp_path, clock):
+    tickets = Tickets(tmp_path, clock)
+    tickets.give("student01", 6001)
+    assert not tickets.holds("student02", 6002)
+    assert not tickets.holds("student01", 6009), "the name was given to somebody else"
+
+
+def test_a_broken_file_is_no_ticket(tmp_path, clock):
+    tickets = Tickets(tmp_path, clock)
+    tickets.give("student01", 6001)
+    (tmp_path / "student01").write_text('{"uid": 60')
+    assert not tickets.holds("student01", 6001)
+
+
+def test_tickets_are_for_roots_eyes_only(tmp_path, clock):
+    Tickets(tmp_path / "tickets", clock)
+    assert (tmp_path / "tickets").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_session_belongs_to_its_user(tmp_path, clock):
+    Sessions(tmp_path, clock).remember("ab12", "student01", "17")
+    sessions = Sessions(tmp_path, clock)
+    assert sessions.job_of("ab12", "student01") == "17"
+    assert sessions.job_of("ab12", "student02") is None
+    assert sessions.job_of("cd34", "student01") is None
+
+
+def test_sessions_of_long_ago_are_forgotten(tmp_path, clock):
+    Sessions(tmp_path, clock).remember("ab12", "student01", "17")
+    clock.now += 41 * 24 * 3600
+    assert Sessions(tmp_path, clock).job_of("ab12", "student01") is None
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,89 @@
+"""The lines between hub and broker: what is a request, and what is none."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from davide_hub.broker.protocol import (
+    MAX_LINE,
+    Answer,
+    BadMessage,
+    Cancel,
+    Login,
+    Refusal,
+    Submit,
+    decode_reply,
+    decode_request,
+    encode_reply,
+    encode_request,
+)
+from pydantic import SecretStr
+
+SUBMIT = {"verb": "submit", "user": "student01", "profile": "one-gpu", "session_key": "ab12", "environment": {}}
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        Login(user="student01", password=SecretStr("correct horse")),
+        Submit(
+            user="student01",
+            profile="one-gpu",
+            session_key="ab12",
+            environment={"JUPYTERHUB_API_TOKEN": "t"},
+        ),
+        Cancel(user="student01", session_key="ab12"),
+    ],
+)
+def test_a_request_arrives_as_it_was_sent(request_):
+    assert decode_request(encode_request(request_)) == request_
+
+
+@pytest.mark.parametrize("reply", [Answer(value="17"), Refusal(kind="slurm", sentence="no")])
+def test_a_reply_arrives_as_it_was_sent(reply):
+    assert decode_reply(encode_reply(reply)) == reply
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"user": "root; id"},
+        {"user": "../student01"},
+        {"user": "Student01"},
+        {"user": "student01\n"},
+        {"user": 7},
+        {"session_key": "../../etc"},
+        {"session_key": "-x"},
+        {"session_key": ""},
+        {"environment": {"LD_PRELOAD": "/tmp/x.so"}},
+        {"environment": {"JUPYTERHUB_X": "a\0b"}},
+        {"environment": {"JUPYTERHUB_X": 1}},
+        {"environment": {"JUPYTERHUB_X": "y" * 9000}},
+        {"profile": ""},
+        {"account": "other"},
+        {"verb": "shell"},
+    ],
+)
+def test_what_is_out_of_bounds_is_no_request(change):
+    with pytest.raises(BadMessage):
+        decode_request(json.dumps(SUBMIT | change).encode())
+
+
+@pytest.mark.parametrize("line", [b"", b"\n", b"{", b"[]", b"null", b"\xff\xfe", b'{"verb": "submit"}'])
+def test_a_broken_line_is_no_request(line):
+    with pytest.raises(BadMessage):
+        decode_request(line)
+
+
+def test_a_line_that_is_too_long_is_no_request():
+    with pytest.raises(BadMessage, match="longer than"):
+        decode_request(b" " * (MAX_LINE + 1))
+
+
+def test_a_refused_log_in_does_not_quote_the_password():
+    line = json.dumps({"verb": "login", "user": "x" * 99, "password": "my secret", "more": 1}).encode()
+    with pytest.raises(BadMessage) as refusal:
+        decode_request(line)
+    assert "my secret" not in str(refusal.value)
+    assert "my secret" not in repr(Login(user="student01", password=SecretStr("my secret")))

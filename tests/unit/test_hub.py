@@ -1,0 +1,271 @@
+"""JupyterHub's settings, its pages, and the call home, with a real JupyterHub application where it takes one."""
+
+from __future__ import annotations
+
+import asyncio
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
+
+import jinja2
+import pytest
+from davide_hub import callhome, configure
+from davide_hub.auth import BrokerAuthenticator
+from davide_hub.broker.client import BrokerRefused, BrokerUnreachable
+from davide_hub.callhome import CallHomeHandler
+from davide_hub.facts import load_site
+from davide_hub.spawner import DavideSpawner, SessionFailed, digest
+from fake_broker import FakeBroker
+from tornado import web
+from traitlets.config import Config
+
+ROOT = Path(__file__).resolve().parents[2]
+SITE_YML = ROOT / "ansible/inventory/local/group_vars/all/site.yml"
+SITE = load_site(SITE_YML)
+
+
+# -- settings
+
+
+@pytest.fixture
+def config():
+    c = Config()
+    configure.configure(c, SITE)
+    return c
+
+
+def test_the_facts_become_settings(config):
+    assert config.JupyterHub.hub_bind_url == "http://10.77.0.10:8081"
+    assert config.ConfigurableHTTPProxy.api_url == "http://127.0.0.1:8001"
+    assert config.BrokerAuthenticator.admin_users == {"admin01"}
+
+
+def test_a_full_queue_locks_nobody_out(config):
+    assert config.JupyterHub.concurrent_spawn_limit == 0
+
+
+def test_a_restart_of_the_hub_ends_no_session(config):
+    assert config.JupyterHub.cleanup_servers is False
+    assert config.ConfigurableHTTPProxy.should_start is False
+
+
+def test_all_sessions_share_one_view_of_slurm(config):
+    first, second = (DavideSpawner(config=config) for _ in range(2))
+    assert first.slurm is second.slurm
+
+
+def test_the_configuration_file_reads_the_facts_and_the_sites_own_settings(tmp_path):
+    for name in ("jupyterhub_config.py", "site.yml"):
+        source = SITE_YML if name == "site.yml" else ROOT / "hub" / name
+        (tmp_path / name).write_text(source.read_text())
+    (tmp_path / "jupyterhub_config.d").mkdir()
+    (tmp_path / "jupyterhub_config.d" / "own.py").write_text("")
+    c, loaded = Config(), []
+    names = {"get_config": lambda: c, "load_subconfig": loaded.append}
+    runpy.run_path(str(tmp_path / "jupyterhub_config.py"), init_globals=names)
+    assert c.DavideSpawner.site == SITE
+    assert [Path(path).name for path in loaded] == ["own.py"]
+
+
+# -- log-in
+
+
+def authenticator(answer) -> BrokerAuthenticator:
+    return BrokerAuthenticator(broker=FakeBroker(login=answer, ticket=answer))
+
+
+def log_in(answer, **data):
+    return asyncio.run(authenticator(answer).authenticate(None, data))
+
+
+def test_a_phones_capital_and_space_do_no_harm():
+    one = authenticator("student01")
+    got = asyncio.run(one.authenticate(None, {"username": " Student01 ", "password": " keep spaces "}))
+    assert got == {"name": "student01"}
+    asked = one.broker.said[0]
+    assert (asked.user, asked.password.get_secret_value()) == ("student01", " keep spaces ")
+
+
+def test_a_wrong_password_is_refused():
+    assert log_in(BrokerRefused("wrong_password", "no"), username="a", password="b") is None
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (BrokerRefused("not_allowed", "You are not in the group davide."), 403),
+        (BrokerRefused("busy", "Too many people."), 503),
+        (BrokerUnreachable(), 503),
+    ],
+)
+def test_who_may_not_log_in_gets_a_sentence(error, code):
+    with pytest.raises(web.HTTPError) as refused:
+        log_in(error, username="a", password="b")
+    assert refused.value.status_code == code
+    assert refused.value.log_message == str(error)
+
+
+@pytest.mark.parametrize(
+    ("answer", "counts"),
+    [("yes", True), ("no", False), (BrokerRefused("wrong_password", "no"), False), (BrokerUnreachable(), True)],
+)
+def test_a_log_in_counts_until_the_broker_says_no(answer, counts):
+    user = SimpleNamespace(name="student01")
+    assert asyncio.run(authenticator(answer).refresh_user(user)) is counts
+
+
+# -- call home
+
+
+def call_home(
+    monkeypatch,
+    *,
+    token: str | None = "own",  # noqa: S107
+    body=None,
+    port=0,
+    up=True,
+):
+    called = []
+
+    async def note(number):
+        called.append(number)
+        return up
+
+    session = SimpleNamespace(token_digest=digest("own"), port=port, call_home=note)
+    others = SimpleNamespace(token_digest="", port=0)
+    monkeypatch.setattr(callhome, "User", SimpleNamespace)
+    handler = SimpleNamespace(
+        get_auth_token=lambda: token,
+        get_json_body=lambda: body,
+        current_user=SimpleNamespace(spawners={"other": others, "": session}) if token else None,
+        set_status=called.append,
+        _port=CallHomeHandler._port,
+    )
+    handler._own_session = lambda: CallHomeHandler._own_session(handler)
+    asyncio.run(CallHomeHandler.post(handler))
+    return called
+
+
+def test_a_call_home_is_noted(monkeypatch):
+    assert call_home(monkeypatch, body={"port": 40123}) == [40123, 204]
+
+
+def test_calling_twice_is_calling_once(monkeypatch):
+    assert call_home(monkeypatch, body={"port": 40123}, port=40123) == [40123, 204]
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"token": "of somebody else"}, 403),
+        ({"token": None}, 403),
+        ({"port": 50000}, 409),
+        ({"up": False}, 503),
+        ({"body": {"port": 80}}, 400),
+        ({"body": {"port": 65536}}, 400),
+        ({"body": {"port": "40123"}}, 400),
+        ({"body": {"port": True}}, 400),
+        ({"body": {"port": 40123, "node": "gpu02"}}, 400),
+        ({"body": [40123]}, 400),
+        ({"body": None}, 400),
+    ],
+)
+def test_anything_else_is_refused(monkeypatch, change, code):
+    with pytest.raises(web.HTTPError) as refused:
+        call_home(monkeypatch, **({"body": {"port": 40123}} | change))
+    assert refused.value.status_code == code
+
+
+# -- pages
+
+
+def page(name: str, **values) -> str:
+    """Return a page of ours within JupyterHub's own."""
+    import jupyterhub
+
+    stock = str(Path(jupyterhub.__file__).parents[4] / "share/jupyterhub/templates")
+    loader = jinja2.ChoiceLoader(
+        [
+            jinja2.FileSystemLoader([str(ROOT / "hub/templates"), stock]),
+            jinja2.PrefixLoader({"templates": jinja2.FileSystemLoader(stock)}, "/"),
+        ]
+    )
+    environment = jinja2.Environment(loader=loader, autoescape=True)
+    user = SimpleNamespace(
+        name="student01", escaped_name="student01", json_escaped_name="student01", spawners={"": idle()}
+    )
+    common = {
+        "site": SITE,
+        "base_url": "/hub/",
+        "static_url": lambda path, **_: f"/hub/static/{path}",
+        "user": user,
+        "no_spawner_check": True,
+        "parsed_scopes": {},
+    }
+    return environment.get_template(name).render(common | values)
+
+
+def idle(**values) -> SimpleNamespace:
+    nothing = {"ended": "", "user_options": {}, "pending": None, "active": False, "ready": False, "name": ""}
+    return SimpleNamespace(**(nothing | values))
+
+
+def form(**values) -> str:
+    user = SimpleNamespace(name="student01", json_escaped_name="student01")
+    defaults = {"spawner": idle(), "for_user": user, "user": user, "url": "/hub/spawn?_xsrf=t"}
+    return page("spawn.html", **(defaults | values))
+
+
+def test_the_form_shows_a_card_for_each_profile_and_sends_names():
+    html = form()
+    for profile in SITE.profiles:
+        assert f'name="profile" value="{profile.name}"' in html
+        assert profile.title in html
+    assert html.count("checked") == 1
+    assert "1 GPU<" in html
+    assert "4 GPUs<" in html
+
+
+def test_the_last_choice_is_chosen_again():
+    assert 'value="no-gpu" checked' in form(spawner=idle(user_options={"profile": "no-gpu"}))
+
+
+def test_a_choice_that_is_gone_is_the_first_again():
+    assert 'value="one-gpu" checked' in form(spawner=idle(user_options={"profile": "of last year"}))
+
+
+def test_slurms_sentence_stands_on_the_form_and_can_inject_nothing():
+    html = form(error_message="Slurm refused: <script>alert(1)</script>")
+    assert "Slurm refused: &lt;script&gt;" in html
+    assert "<script>alert" not in html
+
+
+def test_the_failure_page_shows_the_sentence_and_the_log():
+    html = page(
+        "not_running.html",
+        failed=True,
+        failed_message="It failed.",
+        exception=SessionFailed("It failed.", reason="x", log="No space left <b>"),
+        server_name="",
+        spawn_url="/hub/spawn",
+    )
+    assert "It failed." in html
+    assert "No space left &lt;b&gt;" in html
+
+
+def test_the_home_page_tells_how_the_last_session_ended():
+    html = page("home.html", default_server=idle(ended="The session reached its time limit."), url="/x")
+    assert "The session reached its time limit." in html
+
+
+def test_the_home_page_offers_to_open_and_stop_what_runs():
+    session = idle(active=True, ready=True, profile_name="one-gpu", node="gpu01", job_id="17")
+    html = page("home.html", default_server=session, url="/hub/user/student01")
+    assert "Runs on gpu01, job 17" in " ".join(html.split())
+    assert 'data-stop-url="/hub/api/users/student01/server"' in html
+
+
+@pytest.mark.parametrize(("name", "path"), [("", "server"), ("my one", "servers/my%20one")])
+def test_cancel_on_the_pending_page_reaches_the_right_session(name, path):
+    html = page("spawn_pending.html", spawner=idle(name=name), progress_url="/p")
+    assert f'data-stop-url="/hub/api/users/student01/{path}"' in html
