@@ -88,9 +88,10 @@ def sync(source: Path, path: Path) -> None:
     Raises
     ------
     HandoutError
-        If there are no hand-outs, or another session is doing the same for too long.
+        If there are no hand-outs.
     OSError
-        If the disk is full or the folder can't be written. Everything that was there is still there.
+        If the disk is full, the folder can't be written, or another session is doing the same for too long.
+        Everything that was there is still there.
     """
     source = source.absolute()
     wanted = read_manifest(source)

@@ -6,6 +6,7 @@ Only hard links and renames within one file system are used, which hold on NFS, 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -79,9 +80,14 @@ def replace(path: Path, content: bytes, scratch: Path) -> None:
 
 @contextlib.contextmanager
 def lock(path: Path, patience_seconds: float) -> Iterator[bool]:
-    """Hold the lock file `path`; yields whether it could be had.
+    """Hold the lock file `path`; yields False on a file system that has no locks.
 
-    A file system without locks (ENOLCK, ENOSYS) yields False as well: what this module does is safe without, too.
+    Without a lock nothing is lost either, but two at once may leave a superfluous copy.
+
+    Raises
+    ------
+    TimeoutError
+        If somebody else held it for longer than `patience_seconds`.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -96,7 +102,7 @@ def _locked(descriptor: int, deadline: float) -> bool:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > deadline:
-                return False
+                raise TimeoutError(errno.ETIMEDOUT, "another session is doing the same") from None
             time.sleep(0.05)
         except OSError:
             return False

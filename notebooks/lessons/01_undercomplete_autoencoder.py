@@ -254,8 +254,8 @@ plots.gallery(rows, images.shape)
 
 # %% tags=["aside"]
 for name, model in {"linear": linear, "deep": deep}.items():
-    print(f"{name:<7} error on the training images {error(model(train), train):.4f}, on the test images "
-          f"{error(model(test), test):.4f}")  # fmt: skip
+    seen, unseen = error(model(train), train), error(model(test), test)
+    print(f"{name:<7} error on the training images {seen:.4f}, on the test images {unseen:.4f}")
 
 # %% [markdown]
 # The linear network is nearly as good on new images as on old ones; the deep one is not. A score on training images
