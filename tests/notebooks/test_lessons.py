@@ -1,0 +1,84 @@
+"""Every lesson, as students and teachers get it, runs from top to bottom and reaches what it promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from davide_course.checks.core import MIME
+from places import Notebook
+from plan import REACHED, SABOTAGE, SEEDS
+
+Ran = Callable[[str, str], Notebook]
+LESSONS = list(SABOTAGE)
+SECONDS = 90
+
+
+def outputs(book: Notebook, kind: str) -> Iterator[dict[str, Any]]:
+    """Yield the outputs of one kind."""
+    for cell in book["cells"]:
+        yield from (output for output in cell.get("outputs", []) if output["output_type"] == kind)
+
+
+def checks(book: Notebook) -> list[dict[str, Any]]:
+    """Return what the checks said, in their order; the last is the report."""
+    shown = [output["data"] for output in outputs(book, "execute_result")]
+    return [data[MIME] for data in shown if MIME in data]
+
+
+def assert_clean(book: Notebook) -> None:
+    """Check that no cell failed, and that nobody warned or logged."""
+    assert [f"{error['ename']}: {error['evalue']}" for error in outputs(book, "error")] == []
+    noise = ["".join(stream["text"]) for stream in outputs(book, "stream") if stream["name"] == "stderr"]
+    assert noise == []
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_an_unsolved_lesson_runs_to_its_end_and_says_not_yet(ran: Ran, lesson: str) -> None:
+    book = ran(lesson, "student")
+    assert_clean(book)
+    *exercises, report = checks(book)
+    assert exercises and not any(one["passed"] for one in exercises)
+    assert all(band["passed"] for band in report["bands"])
+    assert not report["passed"]
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_a_solved_lesson_reaches_everything_in_time(ran: Ran, lesson: str) -> None:
+    book = ran(lesson, "solved")
+    assert_clean(book)
+    assert checks(book)[-1]["passed"], checks(book)
+    seconds = book["metadata"]["seconds"]
+    REACHED.append(f"{lesson}: {seconds:.0f} s (required < {SECONDS} s)")
+    assert seconds < SECONDS
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_numbers_hold_for_every_seed(ran: Ran, lesson: str, seed: int) -> None:
+    book = ran(lesson, f"seed-{seed}" if seed else "solved")
+    assert_clean(book)
+    bands = checks(book)[-1]["bands"]
+    for band in bands:
+        row = f"{band['name']:<46} {band['reached']:#9.4g}   required {band['comparison']} {band['required']:g}"
+        REACHED.append(f"  seed {seed}  {row}")
+    assert [band["name"] for band in bands if not band["passed"]] == []
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_the_planted_mistake_is_noticed_with_a_hint(ran: Ran, lesson: str) -> None:
+    book = ran(lesson, "sabotage")
+    assert_clean(book)
+    *exercises, report = checks(book)
+    _, hint = SABOTAGE[lesson]
+    assert [one["passed"] for one in exercises].count(False) == 1
+    assert any(hint in one["text"] for one in exercises)
+    assert not report["passed"]
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_every_plot_is_there(ran: Ran, lesson: str) -> None:
+    pictures = [output for output in outputs(ran(lesson, "solved"), "display_data") if "image/png" in output["data"]]
+    assert len(pictures) >= 5
+    assert all(len(picture["data"]["image/png"]) > 2000 for picture in pictures)
