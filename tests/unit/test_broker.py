@@ -137,6 +137,12 @@ def test_slurms_own_sentence_comes_back(broker, command, said, sentence):
     assert broker.answer(SUBMIT) == Refusal(kind="slurm", sentence=sentence)
 
 
+def test_a_refused_session_leaves_no_secrets(broker, command, home):
+    command("sbatch", "#!/bin/bash\nexit 1")
+    broker.answer(SUBMIT)
+    assert not list(home.rglob("environment.json"))
+
+
 @pytest.mark.parametrize("printed", ["", "Submitted batch job", "12; rm -rf ~ x", "-1", "٣"])
 def test_what_is_no_job_number_is_no_success(broker, command, printed):
     command("sbatch", f"#!/bin/bash\necho '{printed}'")

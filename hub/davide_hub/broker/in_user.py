@@ -32,7 +32,10 @@ def main() -> None:
         if order["verb"] == "submit":
             _submit(folder, order["environment"], order["script"])
         elif order["verb"] == "cancel":
-            _cancel(folder, order["job_id"])
+            _discard(folder)
+            _become("scancel", "--", order["job_id"])
+        elif order["verb"] == "discard":
+            _discard(folder)
         else:
             _print_log(folder)
     except OSError as error:
@@ -58,9 +61,8 @@ def _submit(folder: Path, environment: dict[str, str], script: str) -> None:
     _become("sbatch", "--parsable", "--propagate=NONE")
 
 
-def _cancel(folder: Path, job_id: str) -> None:
+def _discard(folder: Path) -> None:
     (folder / "environment.json").unlink(missing_ok=True)
-    _become("scancel", "--", job_id)
 
 
 def _print_log(folder: Path) -> None:

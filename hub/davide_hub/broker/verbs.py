@@ -37,7 +37,7 @@ from davide_hub.render import RenderError, render_session
 
 # A frozen controller answers sbatch after 18-20 s; beyond this nobody waits.
 _SLURM_SECONDS = 40
-_LOG_SECONDS = 10
+_HOME_SECONDS = 10
 # Beyond this many at once a queue forms: each is a process, and starting Python costs 30 ms of a core.
 _AT_ONCE = 16
 _WAIT_SECONDS = 60
@@ -151,7 +151,13 @@ class Verbs:
             "environment": request.environment,
             "script": script,
         }
-        job_id = _job_id(run_as_user(account, order, _SLURM_SECONDS))
+        try:
+            job_id = _job_id(run_as_user(account, order, _SLURM_SECONDS))
+        except (_Refused, TookTooLong):
+            # No secrets without a session. And should a killed sbatch have submitted after all, that job ends at once.
+            discard = {"verb": "discard", "session_key": request.session_key}
+            run_as_user(account, discard, _HOME_SECONDS)
+            raise
         self.sessions.remember(request.session_key, account.name, job_id)
         return job_id
 
@@ -167,7 +173,7 @@ class Verbs:
     def _log(self, request: Log) -> str:
         self._job_of(request)
         order = {"verb": "log", "session_key": request.session_key}
-        outcome = run_as_user(find_account(request.user), order, _LOG_SECONDS)
+        outcome = run_as_user(find_account(request.user), order, _HOME_SECONDS)
         return outcome.out if outcome.code == 0 else ""
 
     def _job_of(self, request: Cancel | Log) -> str:
