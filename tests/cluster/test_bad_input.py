@@ -7,10 +7,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, davide
 from davide_lab.base import require_room
 from davide_lab.say import Problem
 from davide_lab.up import require_machine
+from support.cluster import ROOT, davide
 
 
 @pytest.fixture

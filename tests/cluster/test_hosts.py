@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import davide
+from support.cluster import davide
 
 
 def state_of(host):

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from conftest import davide
+from support.cluster import davide
 
 TAMPERED = [
     ("ctl01", "/etc/slurm/slurmdbd.conf"),
