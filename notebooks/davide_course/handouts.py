@@ -2,14 +2,18 @@
 
 What happens to a lesson at the start of a session:
 
-=====================  =====================================================================
-the student's file      what is done
-=====================  =====================================================================
-was never there         put
-as it was put           replaced by the new version
-edited                  kept; the new version is put beside it, and NEWS.txt says so
-deleted                 not put back; `fetch` does
-=====================  =====================================================================
+=====================  =====================================================
+the student's file     what is done
+=====================  =====================================================
+was never there        put
+as it was put          replaced by the new version
+edited                 kept; the new version is put beside it, and NEWS.txt
+                       says so
+deleted                not put back; `fetch` does
+=====================  =====================================================
+
+A notebook that was only opened counts as it was put: JupyterLab saves it with what the kernel says of its language. One
+that was run has outputs, and counts as edited.
 
 Only the standard library is imported: this runs in the session environment, and in well under a second.
 """
@@ -30,7 +34,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from davide_course.safely import digest, lock, move_new, put_new, replace
+from davide_course.safely import lock, move_new, put_new, read_plain, replace
 
 MANIFEST = "manifest.json"
 NEWS = "NEWS.txt"
@@ -46,9 +50,9 @@ class HandoutError(Exception):
 class Entry:
     """What we remember of one hand-out in one student's folder."""
 
-    put: str = ""  # sha256 of the version that we put under the hand-out's own name
+    put: str = ""  # digest of the version that we put under the hand-out's own name
     beside: str = ""  # name of the version that we put beside an edited file
-    beside_put: str = ""  # its sha256
+    beside_put: str = ""  # its digest
     moving: bool = False  # a replacement has begun: that the file is missing does not mean that the student deleted it
 
 
@@ -105,19 +109,44 @@ def sync(source: Path, path: Path) -> None:
             for unfinished in folder.hidden.glob("*.tmp"):
                 unfinished.unlink(missing_ok=True)
         bring_back_what_was_moved(folder)
-        for name, wanted_digest in wanted.items():
+        for name, sha256 in wanted.items():
             try:
-                bring(folder, source / name, wanted_digest)
+                bring(folder, source / name, read_handout(source / name, sha256))
             except HandoutError as problem:
                 print(f"Hand-outs: {problem}", flush=True)
 
 
-def bring(folder: CourseFolder, source: Path, wanted: str) -> None:
+def digest(path: Path) -> str | None:
+    """Return the digest of a file; None if nothing is there.
+
+    Raises
+    ------
+    IsADirectoryError
+        If something is there that is not a plain file.
+    """
+    content = read_plain(path)
+    return None if content is None else digest_of(content)
+
+
+def digest_of(content: bytes) -> str:
+    """Return a digest of a file's content: of a notebook, without what JupyterLab changes when it only opens it."""
+    try:
+        book = json.loads(content)
+        book["metadata"].pop("language_info", None)
+        for cell in book["cells"]:
+            cell["source"] = "".join(cell["source"])
+        written = [book["metadata"], book["cells"]]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return hashlib.sha256(content).hexdigest()
+    return hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()
+
+
+def bring(folder: CourseFolder, source: Path, content: bytes) -> None:
     """Do for one hand-out what the table at the top of this module says."""
     # The student, or another session on a file system without locks, may do something at any moment: then look again.
     for _ in range(5):
         try:
-            bring_once(folder, source, wanted)
+            bring_once(folder, source.name, content)
         except (FileExistsError, FileNotFoundError):
             continue
         except IsADirectoryError:
@@ -126,21 +155,21 @@ def bring(folder: CourseFolder, source: Path, wanted: str) -> None:
             return
 
 
-def bring_once(folder: CourseFolder, source: Path, wanted: str) -> None:
+def bring_once(folder: CourseFolder, name: str, content: bytes) -> None:
     """Do for one hand-out what the table says, unless somebody changes the folder meanwhile."""
-    path = folder.path / source.name
-    entry = folder.entries.get(source.name, Entry())
-    found = digest(path)
+    path = folder.path / name
+    entry = folder.entries.get(name, Entry())
+    found, wanted = digest(path), digest_of(content)
     if found is None and (entry.moving or not entry.put):
-        put_new(path, read_handout(source, wanted), folder.hidden)
-        settle(folder, path.name, wanted)
+        put_new(path, content, folder.hidden)
+        settle(folder, name, wanted)
     elif found == wanted:
         if entry.put != wanted or entry.moving:
-            settle(folder, path.name, wanted)
+            settle(folder, name, wanted)
     elif found is not None and found == entry.put:
-        update(folder, path, read_handout(source, wanted), wanted)
+        update(folder, path, content)
     elif found is not None and wanted not in (entry.put, entry.beside_put):
-        put_beside(folder, path, read_handout(source, wanted), wanted)
+        put_beside(folder, path, content)
 
 
 def settle(folder: CourseFolder, name: str, wanted: str) -> None:
@@ -149,14 +178,14 @@ def settle(folder: CourseFolder, name: str, wanted: str) -> None:
     folder.remember()
 
 
-def update(folder: CourseFolder, path: Path, content: bytes, wanted: str) -> None:
+def update(folder: CourseFolder, path: Path, content: bytes) -> None:
     """Replace an untouched file."""
     entry = folder.entries[path.name]
     entry.moving = True
     folder.remember()
     if take_away(folder, path, entry.put):
         put_new(path, content, folder.hidden)
-        settle(folder, path.name, wanted)
+        settle(folder, path.name, digest_of(content))
         folder.tell(f"{path.name}: brought up to date; you had not changed it.")
     else:
         entry.moving = False
@@ -201,8 +230,9 @@ def bring_back_what_was_moved(folder: CourseFolder) -> None:
                 give_back(folder, aside, aside.name.rpartition(".")[0])
 
 
-def put_beside(folder: CourseFolder, path: Path, content: bytes, wanted: str) -> None:
+def put_beside(folder: CourseFolder, path: Path, content: bytes) -> None:
     """Keep an edited file and put the new version beside it."""
+    wanted = digest_of(content)
     entry = folder.entries.setdefault(path.name, Entry())
     entry.moving = False
     earlier = folder.path / entry.beside if entry.beside else None
@@ -291,31 +321,32 @@ def standing(path: Path) -> list[str]:
 
 def put_back(name: str, path: Path) -> None:
     """Put a hand-out back that was deleted."""
-    folder, source, wanted = find(name, path)
+    folder, source, sha256 = find(name, path)
     with lock(folder.hidden / "lock", _PATIENCE_SECONDS):
+        content = read_handout(source, sha256)
         try:
-            put_new(folder.path / source.name, read_handout(source, wanted), folder.hidden)
+            put_new(folder.path / source.name, content, folder.hidden)
         except FileExistsError:
             print(f"{source.name} is there already; reset('{name}') gives you a fresh one and keeps yours.")
             return
-        settle(folder, source.name, wanted)
+        settle(folder, source.name, digest_of(content))
     print(f"{source.name} is back.")
 
 
 def put_fresh(name: str, path: Path) -> None:
     """Put a fresh copy of a hand-out in its place; the old one is kept beside it."""
-    folder, source, wanted = find(name, path)
+    folder, source, sha256 = find(name, path)
     target = folder.path / source.name
     kept = ""
     with lock(folder.hidden / "lock", _PATIENCE_SECONDS):
-        content = read_handout(source, wanted)
-        if digest(target) == wanted:
+        content = read_handout(source, sha256)
+        if digest(target) == digest_of(content):
             print(f"{source.name} is as fresh as can be.")
             return
         if target.exists():
             kept = make_room(folder, target)
         put_new(target, content, folder.hidden)
-        settle(folder, source.name, wanted)
+        settle(folder, source.name, digest_of(content))
     print(f"{source.name} is fresh again." + (f" Yours is {kept}." if kept else ""))
 
 
@@ -326,12 +357,12 @@ def make_room(folder: CourseFolder, target: Path) -> str:
     while True:
         yours = target.read_bytes()
         kept = copy_beside(folder, target, yours, "mine")
-        if take_away(folder, target, hashlib.sha256(yours).hexdigest()):
+        if take_away(folder, target, digest_of(yours)):
             return kept.name
 
 
 def find(name: str, path: Path) -> tuple[CourseFolder, Path, str]:
-    """Return the course folder and the one hand-out whose name begins with `name`, with its digest.
+    """Return the course folder and the one hand-out whose name begins with `name`, with its sha256.
 
     Raises
     ------
@@ -399,7 +430,7 @@ def read_manifest(source: Path) -> dict[str, str]:
     return {name: known for name, known in wanted.items() if re.fullmatch(r"\w[\w.-]*", name) and name != NEWS}
 
 
-def read_handout(source: Path, wanted: str) -> bytes:
+def read_handout(source: Path, sha256: str) -> bytes:
     """Return a hand-out's bytes.
 
     Raises
@@ -408,7 +439,7 @@ def read_handout(source: Path, wanted: str) -> bytes:
         If they aren't those of the manifest: it is being replaced at this moment, or damaged.
     """
     content = source.read_bytes() if source.is_file() else b""
-    if hashlib.sha256(content).hexdigest() != wanted:
+    if hashlib.sha256(content).hexdigest() != sha256:
         raise HandoutError(f"{source.name} is being replaced at this moment; the next session brings it")
     return content
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import hashlib
 import os
 import tempfile
 import time
@@ -16,8 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def digest(path: Path) -> str | None:
-    """Return the sha256 of the regular file `path`; None if nothing is there.
+def read_plain(path: Path) -> bytes | None:
+    """Return the content of the regular file `path`; None if nothing is there.
 
     Raises
     ------
@@ -27,7 +26,7 @@ def digest(path: Path) -> str | None:
     if path.is_symlink() or (path.exists() and not path.is_file()):
         raise IsADirectoryError(f"{path} is not a plain file")
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return path.read_bytes()
     except FileNotFoundError:
         return None
 

@@ -18,7 +18,7 @@
 # before you run what they are about.
 
 # %% tags=["parameters"]
-mode = "fast"  # "fast": 8 x 8 digits, a minute on two cores. "full": MNIST, if your site has it, for a GPU
+mode = "fast"  # "fast": 8 x 8 digits, a minute on two cores; "full": MNIST, for a GPU
 seed = 0  # of the random numbers; another seed is another experiment
 
 # %%
@@ -29,6 +29,8 @@ import tensorflow as tf
 from davide_course import data, plots
 from davide_course.checks import lesson01 as check
 from davide_course.prepare import prepare
+from keras import optimizers
+from keras.layers import Dense, GaussianNoise
 from scipy.linalg import subspace_angles
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
@@ -47,7 +49,8 @@ prepare(seed)
 images = data.load_images(mode)
 train, test = images.train, images.test
 pixels = train.shape[1]
-print(f"{images.source}: {len(train)} images for training, {len(test)} for the test, {pixels} pixels each")
+print(images.source)
+print(f"{len(train)} images for training, {len(test)} for the test, {pixels} pixels each")
 plots.gallery({"test images": test[:12]}, images.shape)
 
 # %% [markdown]
@@ -112,8 +115,8 @@ check.pca(pca)
 pca8 = PCA(code_size).fit(train)
 by_pca = pca8.inverse_transform(pca8.transform(test))
 error_pca = error(by_pca, test)
-print(f"PCA-{code_size}: error {error_pca:.4f} on the test images")
-plots.gallery({"test images": test[:12], f"PCA-{code_size}": by_pca[:12]}, images.shape)
+print(f"PCA-8: error {error_pca:.4f} on the test images")
+plots.gallery({"test images": test[:12], "PCA-8": by_pca[:12]}, images.shape)
 
 # %% [markdown]
 # ## A linear autoencoder
@@ -127,17 +130,19 @@ plots.gallery({"test images": test[:12], f"PCA-{code_size}": by_pca[:12]}, image
 
 # %%
 batch = 32 if mode == "fast" else 256
-shorten = 1 if mode == "fast" else 10  # MNIST has forty times the images, so a tenth of the epochs will do
+epochs_a_round = 10 if mode == "fast" else 1  # MNIST has forty times the images
 
 
-def learn_to_copy(model, epochs, learning_rate, callbacks=()):
-    """Train a model to give back what it is given, in rounds of ten epochs."""
-    rounds, steps = epochs // shorten // 10, len(train) // batch * 10
-    pairs = tf.data.Dataset.from_tensor_slices((train, train)).shuffle(len(train)).repeat().batch(batch)
-    adam = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, rounds * steps))
-    # A whole round is one call into TensorFlow: otherwise a network this small spends its time waiting for Python.
+def learn_to_copy(model, rounds, learning_rate, callbacks=()):
+    """Train a model to give back what it is given, for so many rounds of some epochs each."""
+    steps = len(train) // batch * epochs_a_round
+    pairs = tf.data.Dataset.from_tensor_slices((train, train))  # input and target are the same
+    batches = pairs.shuffle(len(train)).repeat().batch(batch)
+    adam = optimizers.Adam(optimizers.schedules.CosineDecay(learning_rate, rounds * steps))
+    # A round is one call into TensorFlow; small networks would else wait for Python all the time.
     model.compile(adam, loss="mse", steps_per_execution=steps, jit_compile=False)
-    model.fit(pairs, epochs=rounds, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=list(callbacks))
+    how = {"epochs": rounds, "steps_per_epoch": steps, "shuffle": False, "verbose": 0}
+    model.fit(batches, callbacks=list(callbacks), **how)
 
 
 # %% [markdown]
@@ -160,7 +165,7 @@ guess = {"error / PCA's error": None, "angle in degrees": None}
 
 # %%
 keras.utils.set_random_seed(seed)
-linear = keras.Sequential([keras.Input((pixels,)), keras.layers.Dense(code_size), keras.layers.Dense(pixels)])
+linear = keras.Sequential([keras.Input((pixels,)), Dense(code_size), Dense(pixels)])
 ratios, angles = [], []
 
 
@@ -170,11 +175,12 @@ def look(*_):
     angles.append(angle_to_pca(linear))
 
 
-learn_to_copy(linear, 300, learning_rate=0.01, callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=look)])
-check.prediction("Linear autoencoder", guess, {"error / PCA's error": ratios[-1], "angle in degrees": angles[-1]})
+watch = keras.callbacks.LambdaCallback(on_epoch_end=look)
+learn_to_copy(linear, 30, learning_rate=0.01, callbacks=[watch])
+check.prediction(guess, [ratios[-1], angles[-1]])
 
 # %% tags=["aside"]
-epochs = 10 * np.arange(1, len(ratios) + 1)
+epochs = epochs_a_round * np.arange(1, len(ratios) + 1)
 _, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.2))
 left.plot(epochs, ratios)
 left.axhline(1, color="0.5", linestyle=":")
@@ -191,9 +197,10 @@ plt.show()
 
 # %% tags=["aside"]
 variances = PCA(12).fit(train).explained_variance_
-print("variance along direction 1 to 12:", " ".join(f"{variance:.3f}" for variance in variances))
+print("variance along directions 1 to 12:", *(f"{variance:.3f}" for variance in variances))
 columns = linear.layers[-1].get_weights()[0]
-plots.gallery({"PCA's directions": pca8.components_, "decoder's columns": columns}, images.shape, signed=True)
+axes = {"PCA's directions": pca8.components_, "decoder's columns": columns}
+plots.gallery(axes, images.shape, signed=True)
 
 # %% [markdown]
 # Directions 8 and 9 carry nearly the same variance, so a space that leans from one to the other costs almost nothing,
@@ -214,14 +221,14 @@ plots.gallery({"PCA's directions": pca8.components_, "decoder's columns": column
 
 # %%
 def autoencoder(code_size, hidden):
-    """Return an autoencoder with hidden layers of these sizes before the code, and mirrored after it."""
+    """Return an autoencoder with hidden layers of these sizes, mirrored after the code."""
     keras.utils.set_random_seed(seed)
-    down = [keras.layers.Dense(size, "gelu") for size in hidden]
-    up = [keras.layers.Dense(size, "gelu") for size in reversed(hidden)]
-    gently = keras.regularizers.L2(1e-4)  # a small price for large codes, else single ones wander far off
-    code = keras.layers.Dense(code_size, name="code", activity_regularizer=gently)
-    start = [keras.Input((pixels,)), keras.layers.GaussianNoise(0.1)]
-    return keras.Sequential([*start, *down, code, *up, keras.layers.Dense(pixels, "sigmoid")])
+    down = [Dense(size, "gelu") for size in hidden]
+    up = [Dense(size, "gelu") for size in reversed(hidden)]
+    gently = keras.regularizers.L2(1e-4)  # a small price for large codes, which else wander off
+    code = Dense(code_size, name="code", activity_regularizer=gently)
+    start = [keras.Input((pixels,)), GaussianNoise(0.1)]
+    return keras.Sequential([*start, *down, code, *up, Dense(pixels, "sigmoid")])
 
 
 # %% [markdown]
@@ -231,16 +238,21 @@ def autoencoder(code_size, hidden):
 guess = {"no hidden layer": None, "hidden 256": None, "hidden 256 and 128": None}
 
 # %%
-learn_to_copy(shallow := autoencoder(code_size, ()), 100, learning_rate=0.01)
-learn_to_copy(middle := autoencoder(code_size, (256,)), 100, learning_rate=0.002)
-learn_to_copy(deep := autoencoder(code_size, (256, 128)), 100, learning_rate=0.002)
-errors = {name: error(model(test), test) for name, model in zip(guess, [shallow, middle, deep], strict=True)}
-check.prediction("Error / PCA's error", guess, {name: value / error_pca for name, value in errors.items()})
+shallow = autoencoder(code_size, hidden=())
+learn_to_copy(shallow, 10, learning_rate=0.01)
+middle = autoencoder(code_size, hidden=(256,))
+learn_to_copy(middle, 10, learning_rate=0.002)
+deep = autoencoder(code_size, hidden=(256, 128))
+learn_to_copy(deep, 10, learning_rate=0.002)
+errors = [error(model(test), test) for model in (shallow, middle, deep)]
+check.prediction(guess, [value / error_pca for value in errors])
 
 # %% tags=["aside"]
-linear_ones = {f"PCA-{code_size}": error_pca, "linear autoencoder": error(linear(test), test)}
-plots.bars(linear_ones | errors, f"error on the test images, code of {code_size} numbers")
-rows = {"test images": test[:12], f"PCA-{code_size}": by_pca[:12], "deep autoencoder": deep(test[:12])}
+flat_ones = {"PCA-8": error_pca, "linear autoencoder": error(linear(test), test)}
+curved_ones = dict(zip(guess, errors, strict=True))
+plots.bars(flat_ones | curved_ones, "error on the test images, code of 8 numbers")
+some = test[:12]
+rows = {"test images": some, "PCA-8": by_pca[:12], "deep autoencoder": deep(some)}
 plots.gallery(rows, images.shape)
 
 # %% [markdown]
@@ -269,7 +281,7 @@ for name, model in {"linear": linear, "deep": deep}.items():
 
 # %% tags=["solution"]
 def honest_score(model, train, test, size):
-    """Return the error of the trained `model`, and that of PCA with a code of `size` numbers."""
+    """Return the error of the trained `model`, and that of PCA with `size` numbers."""
     reference = PCA(size).fit(train)
     by_reference = reference.inverse_transform(reference.transform(test))
     return error(model(test), test), error(by_reference, test)
@@ -286,13 +298,13 @@ check.honest_score(honest_score)
 
 # %% tags=["aside"]
 sizes = [2, 4, 8, 16, 32]
-coders = {code_size: deep}  # this one has had 100 epochs already
+coders = {code_size: deep}  # this one has had ten rounds already
 for size in set(sizes) - {code_size}:
     coders[size] = autoencoder(size, (256, 128))
-    learn_to_copy(coders[size], 40, learning_rate=0.002)
+    learn_to_copy(coders[size], 4, learning_rate=0.002)
 by_coder = [error(coders[size](test), test) for size in sizes]
-flat = {size: PCA(size).fit(train) for size in sizes}
-by_flat = [error(flat[size].inverse_transform(flat[size].transform(test)), test) for size in sizes]
+flats = {size: PCA(size).fit(train) for size in sizes}
+by_flat = [error(flat.inverse_transform(flat.transform(test)), test) for flat in flats.values()]
 
 # %% tags=["aside"]
 _, axis = plt.subplots(figsize=(6.5, 3.8))
@@ -308,7 +320,7 @@ plt.show()
 # %% [markdown]
 # Short codes are where a nonlinear autoencoder earns its keep: with two numbers it is far better than PCA. With 32
 # numbers for 64 pixels PCA keeps nearly everything, and wins. *More complicated* is not *better*; always run the simple
-# method beside yours. (If you have time: what becomes of the right end without the noise, or with 100 epochs?)
+# method beside yours. (If you have time: what becomes of the right end without the noise, or with ten rounds?)
 #
 # ## What does a code look like?
 #
@@ -321,12 +333,15 @@ def encode(model, images):
     return keras.Model(model.inputs[0], model.get_layer("code").output)(images).numpy()
 
 
-planes = {"PCA": flat[2].transform, "deep autoencoder": lambda images: encode(coders[2], images)}
-for name, coder in planes.items():
-    neighbours = KNeighborsClassifier(10).fit(coder(train), images.train_labels)
-    share = neighbours.score(coder(test), images.test_labels)
-    print(f"{name:<16} the ten nearest training images name {share:.0%} of the test images correctly")
-plots.code_planes({name: coder(test) for name, coder in planes.items()}, images.test_labels)
+planes = {
+    "PCA": [flats[2].transform(part) for part in (train, test)],
+    "deep autoencoder": [encode(coders[2], part) for part in (train, test)],
+}
+for name, (known, asked) in planes.items():
+    neighbours = KNeighborsClassifier(10).fit(known, images.train_labels)
+    share = neighbours.score(asked, images.test_labels)
+    print(f"{name}: the ten nearest training images name {share:.0%} of the test rightly")
+plots.code_planes({name: asked for name, (_, asked) in planes.items()}, images.test_labels)
 
 # %% [markdown]
 # The autoencoder spreads the digits into arms that PCA piles on top of each other: neighbours in its plane are more
@@ -348,16 +363,18 @@ guess = {"PCA, 8 numbers": None, "deep autoencoder, 8 numbers": None, "all pixel
 
 # %% tags=["aside"]
 def mistakes(train_codes, test_codes):
-    """Return the share of test images to which a logistic regression on codes gives the wrong name."""
+    """Return the share of test images that a logistic regression on codes names wrongly."""
     spread = train_codes.std(axis=0) + 1e-9  # a pixel at the rim may be white in every image
-    classifier = LogisticRegression(max_iter=2000).fit(train_codes / spread, images.train_labels)
+    classifier = LogisticRegression(max_iter=2000)
+    classifier.fit(train_codes / spread, images.train_labels)
     return 1 - classifier.score(test_codes / spread, images.test_labels)
 
 
-pairs = [(pca8.transform(train), pca8.transform(test)), (encode(deep, train), encode(deep, test)), (train, test)]
-shares = {name: mistakes(*pair) for name, pair in zip(guess, pairs, strict=True)}
-check.prediction("Share of mistakes", guess, shares)
-plots.bars(shares, f"share of mistakes on {len(test)} test images", digits=3)
+by_8_flat = mistakes(pca8.transform(train), pca8.transform(test))
+by_8_curved = mistakes(encode(deep, train), encode(deep, test))
+shares = [by_8_flat, by_8_curved, mistakes(train, test)]
+check.prediction(guess, shares)
+plots.bars(dict(zip(guess, shares, strict=True)), "share of mistakes on the test images", 3)
 
 # %% [markdown]
 # Eight learnt numbers make fewer mistakes than eight numbers of PCA: what helps to rebuild a digit helps to recognise

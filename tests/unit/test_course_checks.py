@@ -143,5 +143,8 @@ def test_an_outcome_is_for_people_and_for_programs() -> None:
 
 
 def test_a_prediction_that_was_not_written_is_a_dash(capsys: pytest.CaptureFixture[str]) -> None:
-    core.prediction("Ratio", {"deep": None, "flat": 1.5}, {"deep": 0.4, "flat": 1.0})
-    assert capsys.readouterr().out.splitlines()[1].split() == ["deep", "you:", "-", "it", "is:", "0.400"]
+    core.prediction({"deep": None, "flat": 1.5}, [0.4, 1.0])
+    assert capsys.readouterr().out.splitlines() == [
+        "deep   your guess      -   it is 0.400",
+        "flat   your guess    1.5   it is 1.00",
+    ]

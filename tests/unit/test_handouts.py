@@ -144,6 +144,43 @@ def test_a_file_that_was_there_before_the_course_is_kept(source: Path, folder: P
     assert (folder / "01_lesson.new.ipynb").read_bytes() == OLD[EDITED]
 
 
+def book(text: str, language: str = "", outputs: tuple[str, ...] = (), kernel: str = "tf-cpu") -> bytes:
+    """Return a small notebook as JupyterLab or our build writes it."""
+    cell = {"cell_type": "code", "source": [text], "outputs": list(outputs), "metadata": {}}
+    metadata = {"kernelspec": {"name": kernel}, "language_info": {"name": "python", "version": language}}
+    return json.dumps({"cells": [cell], "metadata": metadata}).encode()
+
+
+@pytest.mark.parametrize(
+    ("found", "kept"),
+    [
+        (book("old", language="3.11"), False),  # opened and saved
+        (book("old", outputs=("a result",)), True),
+        (book("mine"), True),
+        (book("old", kernel="my-own"), True),
+        (b'{"cells": []}', True),
+    ],
+)
+def test_a_notebook_that_was_only_opened_is_not_an_edited_one(
+    found: bytes, kept: bool, source: Path, folder: Path
+) -> None:
+    publish(source, {UNTOUCHED: book("old")})
+    handouts.sync(source, folder)
+    (folder / UNTOUCHED).write_bytes(found)
+    publish(source, {UNTOUCHED: book("new")})
+    handouts.sync(source, folder)
+    assert (folder / UNTOUCHED).read_bytes() == (found if kept else book("new"))
+    assert (folder / "00_lesson.new.ipynb").exists() == kept
+
+
+def test_a_lesson_that_asks_for_another_kernel_is_a_new_version(source: Path, folder: Path) -> None:
+    publish(source, {UNTOUCHED: book("old")})
+    handouts.sync(source, folder)
+    publish(source, {UNTOUCHED: book("old", kernel="tf-gpu")})
+    handouts.sync(source, folder)
+    assert (folder / UNTOUCHED).read_bytes() == book("old", kernel="tf-gpu")
+
+
 def test_a_link_or_folder_under_a_lessons_name_is_left_alone(source: Path, folder: Path, tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (tmp_path / "elsewhere.ipynb").write_bytes(MINE)

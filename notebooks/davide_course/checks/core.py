@@ -6,7 +6,7 @@ import html
 import json
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -40,7 +40,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Band:
-    """A number that a lesson has to reach."""
+    """A number that a lesson has to reach; without a comparison it is only shown."""
 
     name: str
     comparison: str
@@ -48,8 +48,15 @@ class Band:
     reached: float
 
     @property
+    def requirement(self) -> str:
+        """What is required, for people."""
+        return f"{self.comparison} {self.required:g}" if self.comparison else "-"
+
+    @property
     def passed(self) -> bool:
         """Whether it is reached; a number that is not a number is not."""
+        if not self.comparison:
+            return math.isfinite(self.reached)
         return math.isfinite(self.reached) and _COMPARISONS[self.comparison](self.reached, self.required)
 
 
@@ -70,10 +77,7 @@ class Report:
     @property
     def rows(self) -> list[tuple[str, str, str, bool]]:
         """Name, reached, required and verdict of each line of the table."""
-        numbers = [
-            (band.name, f"{band.reached:#.4g}", f"{band.comparison} {band.required:g}", band.passed)
-            for band in self.bands
-        ]
+        numbers = [(band.name, f"{band.reached:#.4g}", band.requirement, band.passed) for band in self.bands]
         states = [
             (f"exercise {one.name}", "right" if one.passed else "not yet", "right", one.passed)
             for one in self.exercises
@@ -164,12 +168,12 @@ def written(value: Any) -> Any:
     return value
 
 
-def prediction(what: str, guess: Mapping[str, float | None], reached: Mapping[str, float]) -> None:
-    """Print a student's guesses beside what came out; None is a guess that wasn't written."""
-    print(what)
-    for name, value in reached.items():
-        mine = guess.get(name)
-        print(f"  {name:<32} you: {'-' if mine is None else format(mine, '.3g'):>6}    it is: {value:#.3g}")
+def prediction(guess: Mapping[str, float | None], reached: Sequence[float]) -> None:
+    """Print a student's guesses beside what came out, in the same order; None is a guess that wasn't written."""
+    width = max(map(len, guess))
+    for (name, mine), value in zip(guess.items(), reached, strict=False):
+        said = "-" if mine is None else str(mine)  # whatever was written there
+        print(f"{name:<{width}}   your guess {said:>6}   it is {value:#.3g}")
 
 
 def bundle(plain: dict[str, Any], text: str, markup: str, passed: bool) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ def report(linear: Any, deep: Any, mode: str = "fast") -> Report:
     deep
         The deep autoencoder.
     mode
-        The lesson's mode. The required numbers were measured in mode "fast"; in "full" they are what to compare with.
+        The lesson's mode. What is required was measured on the digits of mode "fast"; in "full" the numbers are shown.
     """
     images = data.load_images(mode)
     reference = PCA(CODE_SIZE).fit(images.train)
@@ -55,6 +56,8 @@ def report(linear: Any, deep: Any, mode: str = "fast") -> Report:
         Band("deep autoencoder, error", "<=", 0.0110, deep_error),
         Band("deep autoencoder, error / PCA's", "<=", 0.45, deep_error / floor),
     )
+    if mode != "fast":
+        return LESSON.report(tuple(replace(band, comparison="") for band in bands))
     seen = deep_error < error(deep(images.train), images.train)
     hint = "The deep autoencoder does better on test images than on its training images: was it trained on them?"
     return LESSON.report(bands, (hint,) if seen else ())
