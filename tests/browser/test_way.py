@@ -4,6 +4,7 @@ import json
 
 import pytest
 from playwright.sync_api import expect
+from support.solving import solve
 from support.student import LESSON, errors, text_of
 
 OPEN_ALL_GPUS = """
@@ -31,13 +32,14 @@ def session(student):
 
 @pytest.fixture(scope="module")
 def lesson(session, cluster):
-    """Run lesson 01 as it is handed out from top to bottom in the page, once for all that look at it.
+    """Do the exercises of lesson 01 and run it from top to bottom in the page, once for all that look at it.
 
     In a copy beside the course's folder: whoever tries the demo accounts keeps what they wrote there.
     """
     copy = f"lesson-of-a-test-{LESSON}"
     assert cluster.as_user("student01", f"cp /software/davide/handouts/{LESSON} {copy}").returncode == 0
     session.open_notebook(copy)
+    solve(session)
     yield session.run_all(copy, 240)
     cluster.as_user("student01", f"rm -f {copy}")
 
