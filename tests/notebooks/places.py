@@ -62,12 +62,14 @@ class Here:
 class OnCluster:
     """The local cluster: each notebook is a job of a student's on a GPU node, as far from us as a session is."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: str = f"/home/{STUDENT}/lesson-tests") -> None:
         facts = yaml.safe_load(FACTS.read_text())["site"]
         self.software = facts["paths"]["software"]
         self.course = facts["course"]["folder"]
         self.slurm = f"--account={facts['slurm']['account']} --partition={facts['profiles'][0]['partition']}"
-        self.folder = f"/home/{STUDENT}/lesson-tests"
+        self.folder = folder
+        python = f"{self.software}/envs/session/bin/python -I"
+        self.sync = f"{python} -m davide_course.handouts sync {self.software}/handouts"
         self.shell(f"rm -rf {self.folder} && install -d -o {STUDENT} -m 0700 {self.folder}")
         self.write("run_notebook.py", RUNNER.read_text())
 
@@ -84,8 +86,7 @@ class OnCluster:
     def handed_out(self, lesson: str) -> str:
         """Let a session's own command bring the hand-outs into a course folder, and return a lesson from there."""
         course = f"{self.folder}/{self.course}"
-        python = f"{self.software}/envs/session/bin/python -I"
-        self.as_student(f"{python} -m davide_course.handouts sync {self.software}/handouts {course}")
+        self.as_student(f"{self.sync} {course}")
         return self.shell(f"cat {course}/{lesson}.ipynb")
 
     def as_student(self, command: str) -> str:

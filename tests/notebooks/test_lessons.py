@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from davide_course.checks.core import MIME
-from places import Notebook
+from places import Notebook, Place
 from plan import REACHED, SABOTAGE, SEEDS
 
 Ran = Callable[[str, str], Notebook]
@@ -82,3 +82,9 @@ def test_every_plot_is_there(ran: Ran, lesson: str) -> None:
     pictures = [output for output in outputs(ran(lesson, "solved"), "display_data") if "image/png" in output["data"]]
     assert len(pictures) >= 5
     assert all(len(picture["data"]["image/png"]) > 2000 for picture in pictures)
+
+
+def test_the_start_page_runs(place: Place) -> None:
+    book = place.run("start", place.handed_out("00_start_here"))
+    assert_clean(book)
+    assert any("".join(stream["text"]) for stream in outputs(book, "stream"))
