@@ -10,6 +10,7 @@ import asyncio
 import pwd
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from hashlib import sha256
 from secrets import token_hex
 from typing import Any
@@ -134,10 +135,10 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
 
     async def _wait_for_call_home(self) -> None:
         while not self._at_home.is_set():
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(_STARTING_SECONDS):
                     await self._at_home.wait()
-            except TimeoutError:
+            if not self._at_home.is_set():
                 await self._look_after_start()
 
     async def _look_after_start(self) -> None:
