@@ -461,3 +461,12 @@ def test_it_runs_where_only_the_standard_library_is(source: Path, folder: Path) 
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert contents(folder) == OLD
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    for name in ("fsync", "link"):
+        real = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *given, name=name, real=real: (order.append(name), real(*given)))
+    safely.put_new(tmp_path / "lesson", b"text", tmp_path)
+    assert order == ["fsync", "link", "fsync"]  # the content, the name, the folder that holds the name
