@@ -33,7 +33,9 @@ def pictures() -> Path:
 
 
 @pytest.fixture(scope="session")
-def student(browser: Browser, cluster: Cluster, pictures: Path, wait_for: Callable[..., object]) -> Iterator[Callable[[str], Student]]:
+def student(
+    browser: Browser, cluster: Cluster, pictures: Path, wait_for: Callable[..., object]
+) -> Iterator[Callable[[str], Student]]:
     """Return a function that seats a student at a browser of their own; sessions are ended afterwards."""
     seated: dict[str, Student] = {}
 
