@@ -41,9 +41,9 @@ prepare(seed)
 # %% [markdown]
 # ## The data
 #
-# Real digits, written by 13 people. Pixels are between 0 (paper) and 1 (ink). The model learns from the **training**
-# images. The **test** images are kept for the judgement: a model that has learnt its images by heart shines on the
-# first and fails on the second.
+# Real digits; those of the fast mode were written by 13 people. Pixels are between 0 (paper) and 1 (ink). The model
+# learns from the **training** images. The **test** images are kept for the judgement: a model that has learnt its
+# images by heart shines on the first and fails on the second.
 
 # %%
 images = data.load_images(mode)
