@@ -215,7 +215,8 @@ def give_back(folder: CourseFolder, aside: Path, name: str) -> None:
         if aside.samefile(folder.path / name):  # interrupted between getting its second name and losing its first
             aside.unlink()
             return
-        kept = move_beside(aside, folder.path / name, "mine")
+        kept = copy_beside(folder, folder.path / name, aside.read_bytes())
+        aside.unlink()
         folder.tell(f"{name}: two versions of yours were found; the other one is {kept.name}.")
 
 
@@ -248,20 +249,9 @@ def put_beside(folder: CourseFolder, path: Path, content: bytes) -> None:
             return
 
 
-def move_beside(path: Path, named: Path, word: str) -> Path:
-    """Move `path` to the first free name beside `named`, and return that name."""
-    for name in names_beside(named, word):
-        try:
-            move_new(path, name)
-        except FileExistsError:
-            continue
-        return name
-    raise FileExistsError(f"no free name beside {named}")
-
-
-def copy_beside(folder: CourseFolder, named: Path, content: bytes, word: str) -> Path:
-    """Write `content` to the first free name beside `named`, and return that name."""
-    for name in names_beside(named, word):
+def copy_beside(folder: CourseFolder, named: Path, content: bytes) -> Path:
+    """Write a student's `content` to the first free name beside `named`, and return that name."""
+    for name in names_beside(named, "mine"):
         try:
             put_new(name, content, folder.hidden)
         except FileExistsError:
@@ -356,7 +346,7 @@ def make_room(folder: CourseFolder, target: Path) -> str:
     folder.remember()
     while True:
         yours = target.read_bytes()
-        kept = copy_beside(folder, target, yours, "mine")
+        kept = copy_beside(folder, target, yours)
         if take_away(folder, target, digest_of(yours)):
             return kept.name
 
