@@ -92,6 +92,14 @@ def test_session_is_the_students_own_job_with_one_gpu(session, cluster):
     assert "/envs/session" in owned
 
 
+def test_lab_asks_nothing_about_news_from_the_internet(session):
+    session.page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=60_000)
+    defaults = session.page.request.get(
+        f"{session.cluster.hub_url}/user/{session.name}/lab/api/settings/@jupyterlab/apputils-extension:notification"
+    )
+    assert defaults.json()["schema"]["properties"]["fetchNews"]["default"] == "false"
+
+
 def test_lesson_is_in_the_students_home(session, cluster):
     done = cluster.as_user("student01", f"ls -l --time-style=+ davide-course/{LESSON}")
     assert done.stdout.split()[:1] == ["-rw-------"]
