@@ -26,9 +26,7 @@ def script(cluster):
         )
 
     yield change
-    cluster.output(
-        "hub01", f"rm -rf {COPY} {DROP_IN}; systemctl daemon-reload; systemctl restart davide-broker"
-    )
+    cluster.output("hub01", f"rm -rf {COPY} {DROP_IN}; systemctl daemon-reload; systemctl restart davide-broker")
 
 
 @pytest.fixture(scope="module")

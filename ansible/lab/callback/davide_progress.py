@@ -32,13 +32,21 @@ class CallbackModule(CallbackBase):
     def __init__(self) -> None:
         super().__init__()
         self.changes: list[dict[str, str]] = []
-        self.play = ""
+        self.plays = 0
+        self.played = 0
         self.task = ""
         self.started = time.monotonic()
 
+    def v2_playbook_on_start(self, playbook: Any) -> None:
+        """Count the plays, so that each can say how far we are."""
+        self.plays = len(playbook.get_plays())
+
     def v2_playbook_on_play_start(self, play: Any) -> None:
-        """Remember the play; its name stands before its tasks."""
-        self.play = play.get_name().strip()
+        """Say which play begins."""
+        self._finish_task()
+        self.task = ""
+        self.played += 1
+        self._display.display(f"      [{self.played}/{self.plays}] {play.get_name().strip()}")
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:  # noqa: ARG002
         """Begin a task."""
@@ -87,8 +95,8 @@ class CallbackModule(CallbackBase):
 
     def _finish_task(self) -> None:
         took = time.monotonic() - self.started
-        if self.task and (took >= 1 or self._display.verbosity):
-            self._display.display(f"      {self.task} ({took:.1f} s)")
+        if self.task and (took >= 2 or self._display.verbosity):
+            self._display.display(f"            {self.task} ({took:.1f} s)")
         self.started = time.monotonic()
 
     def _note(self, result: Any, item: str) -> None:
