@@ -26,7 +26,6 @@ def session(student):
     one.picture("2-form")
     one.start("One GPU")
     one.wait_for_lab()
-    one.picture("4-lab")
     return one
 
 
@@ -93,7 +92,8 @@ def test_session_is_the_students_own_job_with_one_gpu(session, cluster):
 
 
 def test_lab_asks_nothing_about_news_from_the_internet(session):
-    session.page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=60_000)
+    session.page.get_by_role("heading", name="Start here").wait_for(timeout=60_000)
+    session.picture("4-lab")
     defaults = session.page.request.get(
         f"{session.cluster.hub_url}/user/{session.name}/lab/api/settings/@jupyterlab/apputils-extension:notification"
     )
@@ -118,9 +118,21 @@ def test_lesson_reaches_its_numbers(lesson):
 
 def test_lesson_looks_right_in_the_page(lesson, session):
     for title in ("Encoder, code, decoder", "Where you stand"):
-        session.page.get_by_role("heading", name=title).scroll_into_view_if_needed()
+        heading = session.page.get_by_role("heading", name=title)
+        # JupyterLab draws cells when they come into view, and may move on while it does.
+        session.wait_for(lambda shown=heading: shown_on_top(shown), f"{title} to be drawn", 30)
         session.picture(f"5-lesson-{title.split(',')[0].lower().replace(' ', '-')}")
     assert session.page.locator(".jp-OutputArea-output img").count() >= 1
+
+
+def shown_on_top(heading):
+    """Scroll to a heading, and say whether a person sees it: whether it is what a click in its middle would hit."""
+    heading.scroll_into_view_if_needed()
+    return heading.evaluate(
+        """shown => { const box = shown.getBoundingClientRect();
+                      const hit = document.elementFromPoint(box.x + 5, box.y + box.height / 2);
+                      return box.height > 0 && hit !== null && shown.contains(hit); }"""
+    )
 
 
 def test_lesson_shows_plots_and_no_noise(lesson):
