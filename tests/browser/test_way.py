@@ -59,6 +59,7 @@ def gpus(session):
     session.cluster.as_user(session.name, f"cat > {path} <<'END'\n{notebook}\nEND")
     session.open_notebook(path)
     rows = text_of(session.run_all(path, 90)["cells"][0]).strip().splitlines()
+    session.cluster.as_user(session.name, f"rm -f {path}")
     _, number, node, uid = rows.pop().split()
     return dict(row.split(" ", 1) for row in rows), (node, number), uid
 
