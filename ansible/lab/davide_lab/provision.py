@@ -14,6 +14,7 @@ from pathlib import Path
 from davide_lab import cgroups
 from davide_lab.host import KNOWN_HOSTS, SSH_KEY
 from davide_lab.place import STATE, bundle_dir, inventory
+from davide_lab.run import held
 from davide_lab.say import Problem, step
 
 
@@ -83,6 +84,7 @@ def provision(root: Path, release: str, verbose: bool = False) -> list[Change]:
             cwd=root / "ansible",
             check=False,
             stdin=subprocess.DEVNULL,
+            pass_fds=tuple(held),
         )
         changes = [Change(**row) for row in json.loads(report.read_text())] if report.exists() else []
     if played.returncode:

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from davide_lab.say import Problem
 
+# Files whose lock the programs we start hold too: where we are killed, what we started still keeps others out.
+held: list[int] = []
+
 
 def run(
     argv: Sequence[str | Path],
@@ -45,6 +48,7 @@ def run(
             text=True,
             check=False,
             stdin=subprocess.DEVNULL,
+            pass_fds=tuple(held),
         )
     except FileNotFoundError as error:
         raise Problem(f"the program {words[0]} is missing on this machine; install it") from error

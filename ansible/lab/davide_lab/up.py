@@ -31,6 +31,7 @@ from davide_lab.place import (
     write_atomically,
 )
 from davide_lab.provision import provision, tell_changes, validate
+from davide_lab.run import held
 from davide_lab.say import Problem, line, minutes, stage, step
 from davide_lab.toolbox import cache_dir, install_packages
 
@@ -135,8 +136,15 @@ def alone() -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise Problem("another ./davide up or down is at work on this machine; wait for it to end") from error
-        yield
+            raise Problem(
+                "another ./davide up or down, or what a killed one started, is at work on this machine; "
+                "wait for it to end"
+            ) from error
+        held.append(lock.fileno())
+        try:
+            yield
+        finally:
+            held.remove(lock.fileno())
 
 
 def boot_all(root: Path, release: str) -> None:
