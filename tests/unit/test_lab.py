@@ -8,6 +8,7 @@ import sys
 
 import pytest
 from davide_lab import bundle, toolbox
+from davide_lab.__main__ import main
 from davide_lab.accounts import password
 from davide_lab.base import configured_mirror, require_room
 from davide_lab.host import start_time
@@ -158,3 +159,15 @@ def test_change_reads_as_a_sentence():
 @pytest.mark.parametrize(("word", "count"), [("passed", 12), ("failed", 2), ("error", 0)])
 def test_closing_line_of_pytest_is_read(word, count):
     assert counted("==== 2 failed, 12 passed, 1 warning in 3.21s ====", word) == count
+
+
+def test_what_the_system_refuses_is_told_in_a_sentence(root, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(28, "No space left on device", "/var/lib/davide-lab/cluster.json")
+
+    monkeypatch.setattr("davide_lab.verbs.cluster.up", full)
+    assert main([str(root), "up"]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith(
+        "davide: /var/lib/davide-lab/cluster.json: No space left on device; mend that and run it again"
+    )

@@ -86,6 +86,10 @@ def main(arguments: Sequence[str]) -> int:
     except Problem as found:
         problem(str(found))
         return 1
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        problem(f"{where}{error.strerror or error}; mend that and run it again, it continues where it can")
+        return 1
     except KeyboardInterrupt:
         problem("interrupted; run the same command again, it continues where it can")
         return 130
