@@ -29,8 +29,8 @@ from davide_hub.profiles import UnknownProfile, find_profile
 from davide_hub.slurm import Job, Phase, SlurmView
 from davide_hub.words import why_it_ended, why_it_waits
 
-# Importing batchspawner registers a handler that sets any attribute of a spawner to whatever the holder of a
-# session's token sends. Ours (callhome.py) takes a port and nothing else.
+# Importing batchspawner registers a handler of its own. The one that touches a spawner here is ours (callhome.py):
+# it takes a port and nothing else.
 _handlers = apihandlers.default_handlers
 _handlers[:] = [handler for handler in _handlers if handler[1] is not BatchSpawnerAPIHandler]
 
@@ -227,7 +227,7 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
         await maybe_future(super().run_post_stop_hook())
 
     def _revoke_token(self) -> None:
-        # JupyterHub itself forgets to, if it was restarted since the session's start.
+        # By its note, since the hub does not know the token any more if it was restarted since the session's start.
         user = self.user.orm_user
         database = inspect(user).session
         note = f"Server at {url_path_join(self.user.base_url, url_escape_path(self.name), '/')}"
