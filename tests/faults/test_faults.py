@@ -1,0 +1,29 @@
+"""Every fault of the suite: nobody healthy is lost, the dead are buried, nothing is left over."""
+
+from __future__ import annotations
+
+import pytest
+
+from faults import rows_answers, rows_broker, rows_hub, rows_slurm, rows_state
+from faults.conftest import VERDICTS, target_name
+from faults.judge import judge
+from faults.row import ROWS, Row
+from faults.scene import Scene
+
+MODULES = (rows_hub, rows_broker, rows_slurm, rows_answers, rows_state)
+MEANINGFUL = [row for row in ROWS if not row.needs_broker or target_name() != "stock"]
+
+
+@pytest.mark.parametrize("row", MEANINGFUL, ids=lambda row: row.name)
+def test_fault(scene: Scene, row: Row) -> None:
+    lost_before = scene.set_up(row.mortals)
+    with scene.after:
+        row.fault(scene)
+        verdict = judge(scene, row)
+    verdict.faults += [f"{name} lost the session after the row before" for name in lost_before]
+    VERDICTS.append(verdict)
+    assert verdict.is_good, "\n".join(verdict.faults)
+
+
+def test_nobody_was_lost_after_the_last_row(scene: Scene) -> None:
+    assert scene.set_up(mortals=0) == []
