@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from faults.people import Person
-from faults.row import Row
 from faults.scene import Scene
 
 # How long after the end of an outage everything is to be right.
@@ -37,8 +36,6 @@ class Verdict:
     """
 
     row: str
-    subject: str
-    replayed: bool = False
     healthy: int = 0
     kept: int = 0
     counted: int = 0
@@ -61,7 +58,7 @@ class Verdict:
         return {**asdict(self), "good": self.is_good}
 
 
-def judge(scene: Scene, row: Row, seconds: float = HEALED_SECONDS) -> Verdict:
+def judge(scene: Scene, row: str, seconds: float = HEALED_SECONDS) -> Verdict:
     """Look again and again until all is right, or the time is up; the last look counts."""
     start = time.monotonic()
     while True:
@@ -76,9 +73,9 @@ def judge(scene: Scene, row: Row, seconds: float = HEALED_SECONDS) -> Verdict:
         time.sleep(0.5)
 
 
-def look(scene: Scene, row: Row) -> Verdict:
+def look(scene: Scene, row: str) -> Verdict:
     """Compare what there is with what is to be, once."""
-    verdict = Verdict(row.words, row.subject, row.replayed)
+    verdict = Verdict(row)
     expected = scene.expected
     jobs: dict[str, list[str]] = {person.name: [] for person in scene.people}
     everything = scene.slurm.jobs()

@@ -81,17 +81,10 @@ class Person:
 
     def ask(self, method: str, path: str, **more: Any) -> requests.Response | None:
         """Ask the hub's API; None where it does not answer now. A token that it forgot is made anew."""
-        more.setdefault("timeout", 20)
+        address, seconds = f"{self.target.url}/hub/api{path}", more.pop("timeout", 20)
         for _ in range(2):
             try:
-                if not self._token:
-                    self.log_in()
-                reply = requests.request(
-                    method,
-                    f"{self.target.url}/hub/api{path}",
-                    headers={"Authorization": f"token {self._token}"},
-                    **more,
-                )
+                reply = requests.request(method, address, headers=self._proof(), timeout=seconds, **more)
             except (requests.RequestException, AssertionError):
                 return None
             if reply.status_code not in (401, 403):

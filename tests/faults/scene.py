@@ -30,7 +30,8 @@ STOPPED = r""
 _ROUTES = """
 import os, sys, urllib.request
 proof = {"Authorization": "token " + os.environ["CONFIGPROXY_AUTH_TOKEN"]}
-print(urllib.request.urlopen(urllib.request.Request(sys.argv[1] + "/api/routes", headers=proof), timeout=10).read().decode())
+asked = urllib.request.Request(sys.argv[1] + "/api/routes", headers=proof)
+print(urllib.request.urlopen(asked, timeout=10).read().decode())
 """
 
 

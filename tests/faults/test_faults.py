@@ -11,7 +11,10 @@ from faults.row import ROWS, Row
 from faults.scene import Scene
 
 MODULES = (rows_hub, rows_broker, rows_slurm, rows_answers, rows_state)
-MEANINGFUL = [row for row in ROWS if not row.needs_broker or target_name() != "stock"]
+MEANINGFUL = sorted(
+    (row for row in ROWS if not row.needs_broker or target_name() != "stock"),
+    key=lambda row: [module.__name__ for module in MODULES].index(row.fault.__module__),
+)
 
 
 @pytest.mark.parametrize("row", MEANINGFUL, ids=lambda row: row.name)
@@ -19,7 +22,7 @@ def test_fault(scene: Scene, row: Row) -> None:
     lost_before = scene.set_up(row.mortals)
     with scene.after:
         row.fault(scene)
-        verdict = judge(scene, row)
+        verdict = judge(scene, row.words)
     verdict.faults += [f"{name} lost the session after the row before" for name in lost_before]
     VERDICTS.append(verdict)
     assert verdict.is_good, "\n".join(verdict.faults)
