@@ -129,4 +129,4 @@ def hub_killed_without_slurm(scene: Scene) -> None:
         scene.kill_hub()
         scene.kill_on_node(scene.mortals[0])
         last(15)
-    scene.slurm.wait_for_answer()
+    scene.wait_until_slurm_knows()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from faults.hosts import CONTROLLER, HUB, NODES
 from faults.row import row
-from faults.scene import Scene
+from faults.scene import CANCELLED, Scene
 from faults.waiting import last
 
 
@@ -14,7 +14,7 @@ def slurmctld_stopped(scene: Scene) -> None:
         for person in scene.mortals:
             scene.kill_on_node(person)
         last(25)
-    scene.slurm.wait_for_answer()
+    scene.wait_until_slurm_knows()
 
 
 @row("slurmctld", "frozen for 25 s, one session ends meanwhile", mortals=1)
@@ -22,7 +22,7 @@ def slurmctld_frozen(scene: Scene) -> None:
     with scene.hosts.paused(CONTROLLER, "slurmctld"):
         scene.kill_on_node(scene.mortals[0])
         last(25)
-    scene.slurm.wait_for_answer()
+    scene.wait_until_slurm_knows()
 
 
 @row("slurmctld", "killed (kill -9) and started again")
@@ -47,13 +47,14 @@ def controller_host_frozen(scene: Scene) -> None:
         last(12)
     finally:
         scene.hosts.do("thaw", CONTROLLER)
-    scene.slurm.wait_for_answer()
+    scene.wait_until_slurm_knows()
 
 
 @row("slurmdbd", "stopped for 20 s, one session ends meanwhile", mortals=1)
 def slurmdbd_stopped(scene: Scene) -> None:
     with scene.hosts.stopped(CONTROLLER, "slurmdbd"):
-        scene.cancel_by_admin(scene.mortals[0])
+        # By whom, only accounting knows; nobody is kept alive until it is back.
+        scene.cancel_by_admin(scene.mortals[0], CANCELLED)
         last(20)
 
 

@@ -19,6 +19,7 @@ from faults.waiting import wait_for
 
 # How a session ended, in the words of its home page.
 BY_ADMIN = r"administrator cancelled"
+CANCELLED = r"cancelled"
 BY_OWNER = r"You cancelled"
 FAILED = r"job failed"
 NODE_FAILED = r"node of the session failed"
@@ -112,9 +113,9 @@ class Scene:
         """Expect a session to be ended, with its reason."""
         self.expected.dead[person.name] = how
 
-    def cancel_by_admin(self, person: Person) -> None:
+    def cancel_by_admin(self, person: Person, reason: str = BY_ADMIN) -> None:
         """Let an administrator cancel a session's job."""
-        self.dies(person, BY_ADMIN)
+        self.dies(person, reason)
         self.slurm.cancel(person.job)
 
     def cancel_by_owner(self, person: Person) -> None:
@@ -165,6 +166,13 @@ class Scene:
     def wait_until_buried(self, person: Person) -> None:
         """Wait until the hub has ended a session."""
         wait_for(person.is_stopped, f"the session of {person.name} to be ended", 60)
+
+    def wait_until_slurm_knows(self) -> None:
+        """Wait until the controller answers, and has heard of the dead: their nodes tell it every 15 s."""
+        self.slurm.wait_for_answer()
+        for person in self.people:
+            if person.name in self.expected.dead:
+                self.slurm.wait_for_end(person.job)
 
     def add_stranger(self, like: Person | None = None, number: str = "") -> None:
         """Submit a job of somebody else: with the name and the mark of a session's job, or with a job's number."""

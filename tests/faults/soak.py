@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from faults.conftest import VERDICTS
+from faults.conftest import keep
 from faults.hosts import CONTROLLER, HUB, NODES
 from faults.judge import judge
 from faults.people import Person
@@ -148,5 +148,5 @@ def test_soak(scene: Scene) -> None:
     rounds = sum(comer.rounds for comer in comers)
     verdict.faults += [complaint for comer in comers for complaint in comer.complaints]
     print(f"{blows} faults, {rounds} starts and stops")
-    VERDICTS.append(verdict)
+    keep(verdict)
     assert verdict.is_good, "\n".join(verdict.faults)

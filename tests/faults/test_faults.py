@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from faults import rows_answers, rows_broker, rows_hub, rows_slurm, rows_state
-from faults.conftest import VERDICTS, target_name
+from faults.conftest import keep, target_name
 from faults.judge import judge
 from faults.row import ROWS, Row
 from faults.scene import Scene
@@ -24,7 +24,7 @@ def test_fault(scene: Scene, row: Row) -> None:
         row.fault(scene)
         verdict = judge(scene, row.words)
     verdict.faults += [f"{name} lost the session after the row before" for name in lost_before]
-    VERDICTS.append(verdict)
+    keep(verdict)
     assert verdict.is_good, "\n".join(verdict.faults)
 
 
