@@ -55,7 +55,7 @@ class Scene:
         self.slurm = Slurm(self.hosts)
         self.keepers, self.mortals, self.newcomer, self.stranger = people[:4], people[4:6], people[6], people[7]
         self.people = people[:7]
-        self.expected = Expectations()
+        self.expected, self.has_mortals = Expectations(), False
         # What is undone only after the row was judged.
         self.after = contextlib.ExitStack()
         self._clicks = ThreadPoolExecutor(8)
@@ -64,7 +64,7 @@ class Scene:
 
     def set_up(self, mortals: int) -> list[str]:
         """Have the sessions that a row needs, and no others; return whose session was lost since the last row."""
-        self.expected = Expectations()
+        self.expected, self.has_mortals = Expectations(), mortals > 0
         needed = [*self.keepers, *self.mortals[:mortals]]
         jobs = self.slurm.jobs()
         with ThreadPoolExecutor(4) as pool:
