@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from davide_session.claim import AlreadyClaimed, claim
 from davide_session.environment import EnvironmentFileError, read_environment
 from davide_session.handouts import finish_sync, start_sync
 from davide_session.scratch import private_folder
@@ -22,9 +23,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     os.umask(0o077)
     try:
+        if job_id := os.environ.get("SLURM_JOB_ID"):
+            claim(arguments.environment.parent, job_id)
         variables = read_environment(arguments.environment)
-    except EnvironmentFileError as error:
-        print(error, file=sys.stderr)
+    except (AlreadyClaimed, EnvironmentFileError) as reason:
+        print(reason, file=sys.stderr)
         return 1
     # Until the server has a handler of its own: a session cancelled in its first second leaves nothing behind either.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
