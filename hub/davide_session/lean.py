@@ -19,6 +19,7 @@ from typing import Any
 
 from davide_session.hub_client import fetch
 
+
 def _without_counting(_handler: object) -> None:
     """Do what the hub's metrics do in a session: nothing that anybody reads."""
 
