@@ -181,7 +181,10 @@ class SessionKeeper:
 
     def look(self, request: Look) -> str:
         """Return as JSON what Slurm tells the owner about a session's job: its last state, or that it is gone."""
-        entry = self._entry(request.session_key, request.user)
+        with self._locks.of(request.session_key):
+            return self._look(self._entry(request.session_key, request.user))
+
+    def _look(self, entry: Entry) -> str:
         account = find_account(entry.user)
         job = self._the_one(entry, account) or (owner.record(account, entry.job) if entry.job else None)
         if job is None:
@@ -193,11 +196,13 @@ class SessionKeeper:
         return json.dumps(shown)
 
     def _the_one(self, entry: Entry, account: Account) -> OwnersJob | None:
-        """Return the job of a session. Where an order reached Slurm twice, the other job is cancelled."""
+        """Return the job of a session, and note its number. If an order reached Slurm twice, the other job is ended."""
         found = sorted(self._jobs_of(entry, account), key=_rank)
         others = [job.number for job in found[1:] if job.alive]
         if others:
             self._scancel(account, others)
+        if found and entry.state in ("intended", "submitted") and entry.job != found[0].number:
+            self.ledger.submitted(entry, found[0].number)
         return found[0] if found else None
 
     def open(self) -> str:
