@@ -6,12 +6,28 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
+from pathlib import Path
 from ssl import SSLContext
 
 from davide_session.hub_client import fetch
 
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 10.0
+
+
+def note_port(folder: Path, port: int) -> None:
+    """Write down where the session listens, for a hub that has lost its database and takes this session up again.
+
+    Parameters
+    ----------
+    folder
+        The session's folder.
+    port
+        Where the server listens already.
+    """
+    draft = folder / ".listening.json"
+    draft.write_text(json.dumps({"port": port}))
+    draft.replace(folder / "listening.json")
 
 
 async def call_home(url: str, token: str, port: int, log: logging.Logger, tls: SSLContext | None = None) -> None:

@@ -52,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             import_jupyterlab()
 
         finish_sync(sync)
-        serve(settings(Place(home, private, arguments.software, arguments.kernel, arguments.course)))
+        place = Place(home, private, arguments.software, arguments.kernel, arguments.course)
+        serve(settings(place), arguments.environment.parent)
     return 0
 
 

@@ -7,6 +7,7 @@ import errno
 import gc
 import os
 import socket
+from pathlib import Path
 from typing import Any
 
 from jupyter_client.kernelspec import KernelSpecManager
@@ -15,7 +16,7 @@ from jupyterhub.singleuser.extension import JupyterHubSingleUser
 from tornado.netutil import bind_sockets
 from traitlets import List, Unicode
 
-from davide_session.callhome import call_home
+from davide_session.callhome import call_home, note_port
 from davide_session.settings import EXTENSIONS
 
 
@@ -63,6 +64,7 @@ class Session(JupyterHubSingleUser):  # type: ignore[misc]
     name = app_namespace = "davide-session"
     serverapp_class = SessionServer
     load_other_extensions = False
+    folder: Path
     serverapp_config = {"jpserver_extensions": EXTENSIONS}  # noqa: RUF012 - what the base class declares
 
     def __init__(self, **kwargs: Any) -> None:
@@ -74,6 +76,10 @@ class Session(JupyterHubSingleUser):  # type: ignore[misc]
 
     def call_home(self, port: int) -> None:
         """Begin to tell the hub where this session listens."""
+        try:
+            note_port(self.folder, port)
+        except OSError as error:
+            self.log.warning("Where this session listens could not be written down: %s", error)
         url = f"{self.hub_auth.api_url}/davide/call-home"
         tls = self.hub_http_client_opts.get("ssl")
         # Kept, because the event loop alone holds tasks by weak references.
@@ -107,8 +113,9 @@ def bind_free_port(address: str, attempts: int = 5) -> list[socket.socket]:
     raise AssertionError("attempts must be positive")
 
 
-def serve(config: Any) -> None:
-    """Run a session with these settings until it is told to stop."""
+def serve(config: Any, folder: Path) -> None:
+    """Run a session with these settings until it is told to stop; `folder` is its own, in the user's home."""
+    Session.folder = folder
     # What the hub wrote there is meant for the stock class; ours asks the system for a free port.
     os.environ.setdefault("JUPYTERHUB_SERVICE_URL", "http://:0/")
     server = Session.initialize_server(argv=[], config=config)
