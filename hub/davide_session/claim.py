@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 
-class AlreadyClaimed(Exception):  # noqa: N818 - it is what it says
-    """Another job has this session. `str()` names it."""
+class NotClaimed(Exception):  # noqa: N818 - it is what it says
+    """This job does not have the session. `str()` says why."""
 
 
 def claim(folder: Path, job_id: str) -> None:
@@ -19,27 +18,25 @@ def claim(folder: Path, job_id: str) -> None:
     Parameters
     ----------
     folder
-        The session's folder. It is on the file system that all nodes share, where making a hard link is atomic.
+        The session's folder, on the file system that all nodes share.
     job_id
         Slurm's number of this job. The job that has the session may claim it again: Slurm starts a job anew
         under its old number.
 
     Raises
     ------
-    AlreadyClaimed
-        If another job has it.
-    OSError
-        If the folder can't be written to.
+    NotClaimed
+        If another job has it, or the folder can't be written to.
     """
     claimed = folder / "claimed"
-    # A link, since a file made with O_EXCL is empty for a moment: who reads it then can't tell whose it is.
-    written = folder / f".claim-{job_id}"
-    written.write_text(job_id)
     try:
-        os.link(written, claimed)
+        # A link to nowhere: it gets its name and what it says in one step, which a file does not. Whoever read a
+        # file made with O_EXCL before it was written could not tell whose the session is.
+        claimed.symlink_to(job_id)
     except FileExistsError:
-        holder = claimed.read_text()
+        holder = str(claimed.readlink())
         if holder != job_id:
-            raise AlreadyClaimed(f"this session already runs as job {holder}") from None
-    finally:
-        written.unlink()
+            raise NotClaimed(f"this session already runs as job {holder}") from None
+    except OSError as error:
+        problem = f"{claimed}: can't be made ({error.strerror}); make room in your home and start a new session"
+        raise NotClaimed(problem) from None

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from davide_session.claim import AlreadyClaimed, claim
+from davide_session.claim import NotClaimed, claim
 from davide_session.environment import EnvironmentFileError, read_environment
 from davide_session.handouts import finish_sync, start_sync
 from davide_session.scratch import private_folder
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if job_id := os.environ.get("SLURM_JOB_ID"):
             claim(arguments.environment.parent, job_id)
         variables = read_environment(arguments.environment)
-    except (AlreadyClaimed, EnvironmentFileError) as reason:
+    except (NotClaimed, EnvironmentFileError) as reason:
         print(reason, file=sys.stderr)
         return 1
     # Until the server has a handler of its own: a session cancelled in its first second leaves nothing behind either.

@@ -13,9 +13,10 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
+
+import jupyterhub
 
 from davide_session.hub_client import fetch
 
@@ -70,7 +71,7 @@ def import_jupyterlab() -> None:
 
     It wants to know from where packages for a build would be downloaded. A session builds nothing.
     """
-    commands = importlib.import_module("jupyterlab.commands")
+    commands: Any = importlib.import_module("jupyterlab.commands")
     commands._yarn_config = lambda _logger: {"yarn config": {}, "npm config": {}}
     importlib.import_module("jupyterlab.labapp")
 
@@ -80,8 +81,5 @@ def _stand_in(name: str, names: dict[str, object]) -> ModuleType:
     module.__dict__.update(names)
     if name == "jupyterhub.singleuser":
         # Its modules are to be found, without running the package's own code.
-        specification = find_spec("jupyterhub")
-        assert specification is not None
-        assert specification.submodule_search_locations is not None
-        module.__path__ = [f"{folder}/singleuser" for folder in specification.submodule_search_locations]
+        module.__path__ = [f"{folder}/singleuser" for folder in jupyterhub.__path__]
     return module

@@ -1,6 +1,6 @@
 """How long a session's server takes from its first instruction to its call home: environments compared side by side.
 
-    python tests/bench/session_start.py --rounds 9 old=/software/davide/envs/session-1 new=/software/davide/envs/session-2
+    cd /software/davide/envs; python .../session_start.py --rounds 9 old=$PWD/session-OLD new=$PWD/session-NEW
 
 Each environment is one that `install-environment` made. The hub is a stand-in (tests/unit/fake_hub.py) and Slurm is
 left out: this measures what `davide_session` itself can change. Rounds are interleaved, so that a machine that gets
@@ -24,7 +24,7 @@ from pathlib import Path
 import requests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
-from fake_hub import TOKEN, USER, FakeHub  # noqa: E402
+from fake_hub import TOKEN, USER, FakeHub
 
 _PATIENCE_SECONDS = 60
 

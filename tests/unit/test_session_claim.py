@@ -7,14 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from davide_session.claim import AlreadyClaimed, claim
+from davide_session.claim import NotClaimed, claim
 
 TOP = Path(__file__).parents[2]
 
 
 def test_the_first_job_has_the_session_and_a_second_is_told_whose_it_is(tmp_path):
     claim(tmp_path, "17")
-    with pytest.raises(AlreadyClaimed, match="^this session already runs as job 17$"):
+    with pytest.raises(NotClaimed, match=r"^this session already runs as job 17$"):
         claim(tmp_path, "18")
 
 
@@ -28,18 +28,19 @@ def test_of_many_at_the_same_moment_one_gets_it(tmp_path):
     def try_to(number: int) -> str:
         try:
             claim(tmp_path, str(number))
-        except AlreadyClaimed as refusal:
+        except NotClaimed as refusal:
             return str(refusal).rpartition(" ")[2]
         return str(number)
 
     with ThreadPoolExecutor(max_workers=8) as pool:
         holders = set(pool.map(try_to, range(100, 164)))
-    assert holders == {(tmp_path / "claimed").read_text()}
+    assert holders == {str((tmp_path / "claimed").readlink())}
 
 
 def test_a_second_job_ends_before_it_reads_the_secrets(tmp_path):
     claim(tmp_path, "17")
-    code = f"import sys; sys.path.insert(0, {str(TOP / 'hub')!r}); from davide_session.launch import main; sys.exit(main())"
+    code = f"import sys; sys.path.insert(0, {str(TOP / 'hub')!r}); from davide_session.launch import main; "
+    code += "sys.exit(main())"
     secrets = tmp_path / "environment.json"
     secrets.write_text("not even JSON")
     arguments = ["--environment", secrets, "--software", "/software", "--kernel", "k", "--course", "c"]
@@ -52,3 +53,8 @@ def test_a_second_job_ends_before_it_reads_the_secrets(tmp_path):
     )
     assert result.returncode == 1
     assert result.stderr == "this session already runs as job 17\n"
+
+
+def test_a_folder_that_takes_nothing_is_told_in_a_sentence(tmp_path):
+    with pytest.raises(NotClaimed, match=r"claimed: can't be made \(No such file or directory\); make room"):
+        claim(tmp_path / "gone", "17")

@@ -54,7 +54,8 @@ for name, names in lean._STAND_INS.items():
 
 
 def test_a_module_that_is_in_use_already_is_not_replaced():
-    code = f"import sqlalchemy.exc as real\n{IMPORT}\nimport jupyterhub.utils as u\nprint(u.SQLAlchemyError is real.SQLAlchemyError)"
+    check = "import jupyterhub.utils\nprint(jupyterhub.utils.SQLAlchemyError is real.SQLAlchemyError)"
+    code = f"import sqlalchemy.exc as real\n{IMPORT}\n{check}"
     assert python(code) == "True\n"
 
 
@@ -64,9 +65,10 @@ def test_a_hub_user_is_let_in_by_jupyterhubs_own_comparison():
 from jupyterhub.services import auth
 from jupyterhub.scopes import _intersect_expanded_scopes as compare
 assert auth._intersect_expanded_scopes is compare
-print(sorted(compare({{"access:servers!user=a"}}, {{"access:servers!server=a/"}})), sorted(compare({{"access:servers!user=a"}}, {{"access:servers!server=b/"}})))
+for server in ("a/", "b/"):
+    print(*compare({{"access:servers!user=a"}}, {{f"access:servers!server={{server}}"}}))
 """
-    assert python(code) == "['access:servers!server=a/'] []\n"
+    assert python(code) == "access:servers!server=a/\n\n"
 
 
 def test_node_js_is_not_asked(tmp_path):
