@@ -310,7 +310,7 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
             return None if self.session_key and not self._closed else 1
         job = await self._job()
         if job.phase is Phase.WAITING and self.node:
-            # It ran, and waits again: its kernels are gone. Started anew it would be an empty session that nobody asked for.
+            # Its kernels are gone, and started anew it would be an empty session that nobody asked for.
             self.ended = "The session's job was put back into the queue, so its kernels are lost. Start a new session."
             return 1
         if job.phase is not Phase.ENDED:
