@@ -89,6 +89,8 @@ def _sessions(c: Any, site: Site, client: BrokerClient) -> None:
     c.DavideSpawner.poll_interval = 5
     # One site's bad day (a full partition, a broken template) is no reason to end the hub.
     c.DavideSpawner.consecutive_failure_limit = 0
+    # A refusal of Slurm comes within a second and is told in the form; all else is told on the pending page.
+    c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 1, "slow_stop_timeout": 3}
     # It counts sessions in the queue: a full cluster would lock everybody out.
     c.JupyterHub.concurrent_spawn_limit = 0
     # The call home comes by this way because services, which JupyterHub recommends, know no spawners.
@@ -97,6 +99,6 @@ def _sessions(c: Any, site: Site, client: BrokerClient) -> None:
 
 def _pages(c: Any, site: Site, templates: Path) -> None:
     c.JupyterHub.template_paths = [str(templates), str(_PAGES / "templates")]
-    c.JupyterHub.template_vars = {"site": site}
+    c.JupyterHub.template_vars = {"site": site, "slurm": DavideSpawner.proof.view}
     static = (r"/davide/(.*)", StaticFileHandler, {"path": str(_PAGES / "static")})
     c.JupyterHub.extra_handlers = [*c.JupyterHub.extra_handlers, static]
