@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from faults.row import row
-from faults.scene import OUT_OF_MEMORY, Scene
+from faults.scene import BY_ADMIN, CANCELLED, OUT_OF_MEMORY, Scene
 
 # Recorded from a host whose clock went back by ten minutes (Slurm 22.05, munge 0.5.15); only squeue's words matter.
 CLOCK_WENT_BACK = """slurm_load_jobs error: Protocol authentication error
@@ -13,11 +13,11 @@ slurm_load_jobs error: Unspecified error
 """
 
 
-def lies(scene: Scene, command: str, script: str, calls: int = 1) -> None:
+def lies(scene: Scene, command: str, script: str, calls: int = 1, reason: str = BY_ADMIN) -> None:
     """Let a command lie until it was called so often; where the row has a mortal, an administrator cancels its job."""
     with scene.hosts.shadowed(command, script) as shadow:
         if scene.has_mortals:
-            scene.cancel_by_admin(scene.mortals[0])
+            scene.cancel_by_admin(scene.mortals[0], reason)
         shadow.wait_for_calls(calls, 75)
 
 
@@ -53,7 +53,8 @@ def squeue_hangs(scene: Scene) -> None:
 
 @row("sacct", "prints nothing, and ends with 0; one session ends", mortals=1)
 def sacct_empty(scene: Scene) -> None:
-    lies(scene, "sacct", "exit 0")
+    # By whom, only accounting knows.
+    lies(scene, "sacct", "exit 0", reason=CANCELLED)
 
 
 @row("scancel", "fails for 10 s with strange words; two Stops are pressed", mortals=2)
