@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from faults.scene import Scene
@@ -30,6 +30,8 @@ class Row:
         What can't be made to happen here is told to the hub by recorded output.
     needs_broker
         Makes no sense for a hub without a broker.
+    long
+        Runs in the long form only: another row is much like it, and the suite has its limits.
     """
 
     subject: str
@@ -38,6 +40,7 @@ class Row:
     mortals: int = 0
     replayed: bool = False
     needs_broker: bool = False
+    long: bool = False
 
     @property
     def name(self) -> str:
@@ -53,13 +56,11 @@ class Row:
 ROWS: list[Row] = []
 
 
-def row(
-    subject: str, title: str, *, mortals: int = 0, replayed: bool = False, needs_broker: bool = False
-) -> Callable[[Fault], Fault]:
-    """Return a decorator that adds a fault to the suite."""
+def row(subject: str, title: str, **more: Any) -> Callable[[Fault], Fault]:
+    """Return a decorator that adds a fault to the suite; `more` is as in `Row`."""
 
     def add(fault: Fault) -> Fault:
-        ROWS.append(Row(subject, title, fault, mortals, replayed, needs_broker))
+        ROWS.append(Row(subject, title, fault, **more))
         return fault
 
     return add

@@ -26,7 +26,7 @@ def squeue_empty(scene: Scene) -> None:
     lies(scene, "squeue", "exit 0", calls=2)
 
 
-@row("squeue", "prints its header only: all jobs are gone at once")
+@row("squeue", "prints its header only: all jobs are gone at once", long=True)
 def squeue_header_only(scene: Scene) -> None:
     lies(scene, "squeue", '$real "$@" | head --lines=1', calls=4)
 
@@ -36,7 +36,7 @@ def squeue_truncated(scene: Scene) -> None:
     lies(scene, "squeue", '$real "$@" | head --bytes=45')
 
 
-@row("squeue", "prints other things, and shouts on stderr")
+@row("squeue", "prints other things, and shouts on stderr", long=True)
 def squeue_noise(scene: Scene) -> None:
     lies(scene, "squeue", 'echo "slurm_load_jobs: <html>502</html>"; head --bytes=3000 /dev/urandom >&2')
 
@@ -46,12 +46,12 @@ def squeue_says_gone(scene: Scene) -> None:
     lies(scene, "squeue", 'echo "slurm_load_jobs error: Invalid job id specified" >&2; exit 1')
 
 
-@row("squeue", "hangs, and one session ends", mortals=1)
+@row("squeue", "hangs, and one session ends", mortals=1, long=True)
 def squeue_hangs(scene: Scene) -> None:
     lies(scene, "squeue", "exec sleep 40")
 
 
-@row("sacct", "prints nothing, and ends with 0; one session ends", mortals=1)
+@row("sacct", "prints nothing, and ends with 0; one session ends", mortals=1, long=True)
 def sacct_empty(scene: Scene) -> None:
     # By whom, only accounting knows.
     lies(scene, "sacct", "exit 0", reason=CANCELLED)

@@ -13,13 +13,13 @@ def hub_killed_idle(scene: Scene) -> None:
     scene.kill_hub()
 
 
-@row("hub", "stopped for 15 s, two sessions end meanwhile", mortals=2)
+@row("hub", "stopped for 10 s, two sessions end meanwhile", mortals=2)
 def hub_stopped(scene: Scene) -> None:
     cancelled, killed = scene.mortals
     with scene.hosts.stopped(HUB, scene.target.hub_unit):
         scene.cancel_by_admin(cancelled)
         scene.kill_on_node(killed)
-        last(15)
+        last(10)
     scene.wait_for_hub()
 
 
@@ -81,14 +81,14 @@ def network_out_restart(scene: Scene) -> None:
         last(35)
 
 
-@row("hub", "frozen for 15 s, one session ends meanwhile", mortals=1)
+@row("hub", "frozen for 15 s, one session ends meanwhile", mortals=1, long=True)
 def hub_frozen(scene: Scene) -> None:
     with scene.hosts.paused(HUB, scene.target.hub_unit):
         scene.cancel_by_admin(scene.mortals[0])
         last(15)
 
 
-@row("network", "the hub's host cut off for 15 s, one session ends meanwhile", mortals=1)
+@row("network", "the hub's host cut off for 15 s, one session ends meanwhile", mortals=1, long=True)
 def hub_cut_off(scene: Scene) -> None:
     with scene.hosts.cut(HUB):
         scene.cancel_by_admin(scene.mortals[0])
@@ -110,20 +110,20 @@ def proxy_killed(scene: Scene) -> None:
     scene.hosts.kill(HUB, scene.target.proxy_unit)
 
 
-@row("proxy", "stopped for 15 s, one session ends meanwhile", mortals=1)
+@row("proxy", "stopped for 15 s, one session ends meanwhile", mortals=1, long=True)
 def proxy_stopped(scene: Scene) -> None:
     with scene.hosts.stopped(HUB, scene.target.proxy_unit):
         scene.cancel_by_admin(scene.mortals[0])
         last(15)
 
 
-@row("proxy", "killed together with the hub")
+@row("proxy", "killed together with the hub", long=True)
 def proxy_and_hub_killed(scene: Scene) -> None:
     scene.hosts.kill(HUB, scene.target.proxy_unit)
     scene.kill_hub()
 
 
-@row("hub", "killed while slurmctld is stopped", mortals=1)
+@row("hub", "killed while slurmctld is stopped", mortals=1, long=True)
 def hub_killed_without_slurm(scene: Scene) -> None:
     with scene.hosts.stopped(CONTROLLER, "slurmctld"):
         scene.kill_hub()

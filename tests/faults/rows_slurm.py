@@ -8,20 +8,20 @@ from faults.scene import CANCELLED, Scene
 from faults.waiting import last
 
 
-@row("slurmctld", "stopped for 25 s, two sessions end meanwhile", mortals=2)
+@row("slurmctld", "stopped for 18 s, two sessions end meanwhile", mortals=2)
 def slurmctld_stopped(scene: Scene) -> None:
     with scene.hosts.stopped(CONTROLLER, "slurmctld"):
         for person in scene.mortals:
             scene.kill_on_node(person)
-        last(25)
+        last(18)
     scene.wait_until_slurm_knows()
 
 
-@row("slurmctld", "frozen for 25 s, one session ends meanwhile", mortals=1)
+@row("slurmctld", "frozen for 18 s, one session ends meanwhile", mortals=1, long=True)
 def slurmctld_frozen(scene: Scene) -> None:
     with scene.hosts.paused(CONTROLLER, "slurmctld"):
         scene.kill_on_node(scene.mortals[0])
-        last(25)
+        last(18)
     scene.wait_until_slurm_knows()
 
 
@@ -31,15 +31,15 @@ def slurmctld_killed(scene: Scene) -> None:
     scene.slurm.wait_for_answer()
 
 
-@row("network", "slurmctld out of the hub's reach for 25 s, two sessions end meanwhile", mortals=2)
+@row("network", "slurmctld out of the hub's reach for 18 s, two sessions end meanwhile", mortals=2)
 def controller_out_of_reach(scene: Scene) -> None:
     with scene.hosts.apart(HUB, CONTROLLER):
         for person in scene.mortals:
             scene.cancel_by_admin(person)
-        last(25)
+        last(18)
 
 
-@row("slurmctld", "its whole host frozen for 12 s, one session ends meanwhile", mortals=1)
+@row("slurmctld", "its whole host frozen for 12 s, one session ends meanwhile", mortals=1, long=True)
 def controller_host_frozen(scene: Scene) -> None:
     scene.hosts.do("freeze", CONTROLLER)
     try:
@@ -58,7 +58,7 @@ def slurmdbd_stopped(scene: Scene) -> None:
         last(20)
 
 
-@row("slurmdbd", "its database (MariaDB) stopped for 20 s, one session ends meanwhile", mortals=1)
+@row("slurmdbd", "its database (MariaDB) stopped for 20 s, one session ends meanwhile", mortals=1, long=True)
 def mariadb_stopped(scene: Scene) -> None:
     with scene.hosts.stopped(CONTROLLER, "mariadb"):
         scene.kill_on_node(scene.mortals[0])
@@ -74,12 +74,12 @@ def munge_stopped(scene: Scene) -> None:
         last(45)
 
 
-@row("slurmctld", "PrivateData=jobs: others' jobs are left out of its list; one session ends", mortals=1)
+@row("slurmctld", "PrivateData=jobs: others' jobs are left out of its list; one session ends", mortals=1, long=True)
 def private_jobs(scene: Scene) -> None:
     with scene.hosts.edited(CONTROLLER, "/etc/slurm/slurm.conf", r"$ a PrivateData=jobs", "scontrol reconfigure"):
         scene.slurm.wait_for_answer()
         scene.cancel_by_admin(scene.mortals[0])
-        last(25)
+        last(18)
 
 
 @row("slurmdbd", "PrivateData=jobs in list and accounting: only the owner sees a job; one session ends", mortals=1)
@@ -91,15 +91,15 @@ def private_everything(scene: Scene) -> None:
     with accounting, listing:
         scene.slurm.wait_for_answer()
         scene.cancel_by_owner(scene.mortals[0])
-        last(25)
+        last(18)
 
 
-@row("slurmctld", "the sessions' partition hidden for 20 s, one session ends meanwhile", mortals=1)
+@row("slurmctld", "the sessions' partition hidden for 12 s, one session ends meanwhile", mortals=1)
 def partition_hidden(scene: Scene) -> None:
     scene.slurm.partition("Hidden=YES")
     try:
         scene.cancel_by_admin(scene.mortals[0])
-        last(20)
+        last(12)
     finally:
         scene.slurm.partition("Hidden=NO")
 

@@ -132,7 +132,7 @@ class Scene:
     def reach_time_limit(self, person: Person) -> None:
         """Let a session's time be up."""
         self.dies(person, TIME_LIMIT)
-        self.hosts.output(CONTROLLER, f"scontrol update JobId={person.job} TimeLimit=1")
+        self.hosts.output(CONTROLLER, f"scontrol update JobId={person.job} EndTime=now")
         self.slurm.wait_for_end(person.job, 150)
 
     def lose_node(self, node: str) -> None:
