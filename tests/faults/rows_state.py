@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from faults.hosts import CONTROLLER, HUB
 from faults.row import row
 from faults.scene import Scene
@@ -49,18 +51,19 @@ def database_locked(scene: Scene) -> None:
         f"import sqlite3, time; kept = sqlite3.connect({scene.target.database!r}, isolation_level=None, timeout=30); "
         'kept.execute("BEGIN EXCLUSIVE"); time.sleep(20)'
     )
-    scene.hosts.output(HUB, f"systemd-run --quiet --collect --unit=davide-fault-lock python3 -c '{lock}'")
+    unit = "davide-fault-lock"
+    scene.hosts.output(HUB, f"systemd-run --quiet --collect --unit={unit} python3 -c {shlex.quote(lock)}")
+    write = f"import sqlite3; sqlite3.connect({scene.target.database!r}, timeout=0).execute('BEGIN IMMEDIATE')"
+    wait_for(lambda: "is locked" in scene.hosts.run(HUB, f"python3 -c {shlex.quote(write)}").stderr, "the lock")
     scene.cancel_by_admin(scene.mortals[0])
-    wait_for(
-        lambda: scene.hosts.run(HUB, "systemctl is-active davide-fault-lock").returncode != 0, "the lock to be given up"
-    )
+    wait_for(lambda: scene.hosts.run(HUB, f"systemctl is-active {unit}").returncode != 0, "the lock to be given up")
 
 
 @row("database", "an older copy restored: one session began after it, one ended", mortals=1)
 def database_older(scene: Scene) -> None:
     kept = "/root/davide-fault-older.sqlite"
     copy = f"import sqlite3; sqlite3.connect({scene.target.database!r}).backup(sqlite3.connect({kept!r}))"
-    scene.hosts.output(HUB, f"rm -f {kept}; python3 -c '{copy}'")
+    scene.hosts.output(HUB, f"rm -f {kept}; python3 -c {shlex.quote(copy)}")
     scene.begin_again(scene.newcomer)
     scene.press_stop(scene.mortals[0])
     wait_for(lambda: not scene.slurm.jobs_of(scene.mortals[0].name), "the stopped session's job to end")

@@ -8,7 +8,7 @@ import pytest
 
 from faults import rows_answers, rows_broker, rows_hub, rows_slurm, rows_state
 from faults.conftest import keep, target_name
-from faults.judge import judge
+from faults.judge import Verdict, judge
 from faults.row import ROWS, Row
 from faults.scene import Scene
 
@@ -20,12 +20,20 @@ MEANINGFUL = sorted(
 )
 
 
+def suffer(scene: Scene, row: Row) -> Verdict:
+    """Let a row's fault happen, and judge what it came to. One that could not even happen is no good row either."""
+    try:
+        row.fault(scene)
+    except AssertionError as error:
+        return Verdict(row.words, faults=[f"the fault itself: {error}"])
+    return judge(scene, row.words)
+
+
 @pytest.mark.parametrize("row", MEANINGFUL, ids=lambda row: row.name)
 def test_fault(scene: Scene, row: Row) -> None:
     lost_before = scene.set_up(row.mortals)
     with scene.after:
-        row.fault(scene)
-        verdict = judge(scene, row.words)
+        verdict = suffer(scene, row)
     verdict.faults += [f"{name} lost the session after the row before" for name in lost_before]
     keep(verdict)
     assert verdict.is_good, "\n".join(verdict.faults)
