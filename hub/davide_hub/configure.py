@@ -99,6 +99,6 @@ def _sessions(c: Any, site: Site, client: BrokerClient) -> None:
 
 def _pages(c: Any, site: Site, templates: Path) -> None:
     c.JupyterHub.template_paths = [str(templates), str(_PAGES / "templates")]
-    c.JupyterHub.template_vars = {"site": site}
+    c.JupyterHub.template_vars = {"site": site, "slurm": DavideSpawner.proof.view}
     static = (r"/davide/(.*)", StaticFileHandler, {"path": str(_PAGES / "static")})
     c.JupyterHub.extra_handlers = [*c.JupyterHub.extra_handlers, static]

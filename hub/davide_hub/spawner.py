@@ -20,6 +20,7 @@ from batchspawner.api import BatchSpawnerAPIHandler
 from jupyterhub import apihandlers, orm
 from jupyterhub.utils import maybe_future, url_escape_path, url_path_join
 from sqlalchemy import inspect
+from sqlalchemy.exc import SQLAlchemyError
 from traitlets import Instance, Unicode
 
 from davide_hub.broker.client import BrokerClient, BrokerRefused, BrokerUnreachable
@@ -96,7 +97,7 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
         self._submission: asyncio.Task[None] | None = None
         self._runs_since: float | None = None
         self._news = "Asking Slurm for a place"
-        self._closed = False
+        self._closed = self._proved = False
         self.to_adopt: Adoption | None = None
 
     # -- options: the name of a profile, and nothing else
@@ -308,8 +309,13 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
         if not self.job_id:
             return None if self.session_key and not self._closed else 1
         job = await self._job()
+        if job.phase is Phase.WAITING and self.node:
+            # Its kernels are gone, and started anew it would be an empty session that nobody asked for.
+            self.ended = "The session's job was put back into the queue, so its kernels are lost. Start a new session."
+            return 1
         if job.phase is not Phase.ENDED:
             return None
+        self._proved = True
         if not self.stopping:
             self.ended = self.ended or why_it_ended(job, await self.proof.uid_of(self.user.name))
         return 1
@@ -333,8 +339,8 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
             return False
         except BrokerRefused as refusal:
             self.log.warning("%s: job %s can't be cancelled: %s", self._log_name, self.job_id, refusal)
-            # Nothing that waiting would mend: the account or the broker's memory of the session is gone.
-            if refusal.kind not in ("unknown_session", "wrong_password"):
+            # The broker does not know of any such session: nothing that waiting would mend.
+            if refusal.kind != "unknown_session":
                 return False
         self._closed = True
         return True
@@ -343,7 +349,10 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
         """Leave nothing behind: no token that works, no secrets in the user's home."""
         if self.session_key and not self._closed:
             try:
-                await self.broker.close(self.user.name, self.session_key)
+                if self._proved:
+                    await self.broker.close(self.user.name, self.session_key)
+                else:
+                    await self.broker.cancel(self.user.name, self.session_key)
             except (BrokerRefused, BrokerUnreachable) as error:
                 self.log.warning("%s: session %s is closed later: %s", self._log_name, self.session_key, error)
         self._revoke_token()
@@ -388,7 +397,7 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
         self._at_home.clear()
         self._submission = None
         self._runs_since = None
-        self._closed = False
+        self._closed = self._proved = False
 
     def _save(self) -> None:
         # JupyterHub saves only once the server is up: a hub that is restarted earlier would know of no job.
@@ -396,7 +405,13 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
         self._commit()
 
     def _commit(self) -> None:
-        inspect(self.orm_spawner).session.commit()
+        database = inspect(self.orm_spawner).session
+        try:
+            database.commit()
+        except SQLAlchemyError:
+            # Else every later query of anybody would fail, too.
+            database.rollback()
+            raise
 
     # -- what the user reads
 

@@ -26,10 +26,16 @@ class Tickets:
         """Note that the user has just proved who they are."""
         write(self._folder / user, {"uid": uid, "expires": self._clock() + TICKET_SECONDS})
 
-    def holds(self, user: str, uid: int) -> bool:
-        """Return whether the user holds a ticket: for this uid, since names are given to new people."""
+    def holds(self, user: str, uid: int | None) -> bool:
+        """Return whether the user holds a ticket: for this uid, since names are given to new people.
+
+        Parameters
+        ----------
+        user, uid
+            Whose. None if the directory does not tell the uid just now: then the name counts.
+        """
         ticket = read(self._folder / user)
-        return bool(ticket) and ticket["uid"] == uid and self._clock() < ticket["expires"]
+        return bool(ticket) and uid in (ticket["uid"], None) and self._clock() < ticket["expires"]
 
 
 def made(folder: Path) -> Path:

@@ -33,8 +33,8 @@ class Entry:
     ----------
     key
         The session's name, made by the hub.
-    user, uid
-        Whose it is.
+    user, uid, gid, home
+        Whose it is, as the directory had it: ending a session must not wait for a directory that is silent.
     server
         The hub's name of the server; empty for a user's default one.
     profile
@@ -52,6 +52,8 @@ class Entry:
     key: str
     user: str
     uid: int
+    gid: int
+    home: str
     server: str
     profile: str
     state: State

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from davide_hub.broker import owner
-from davide_hub.broker.accounts import Account, check_membership, find_account
+from davide_hub.broker.accounts import Account, WrongPassword, check_membership, find_account
 from davide_hub.broker.as_user import session_log
 from davide_hub.broker.keep import Tickets
 from davide_hub.broker.ledger import Entry, Ledger
@@ -24,10 +25,13 @@ from davide_hub.profiles import find_profile
 from davide_hub.render import render_session
 from davide_hub.states import GONE, Phase, phase_of
 
+_log = logging.getLogger("davide-broker")
+
 # An order that its sender gave up may still lie in a controller's queue. This long after it, absence counts.
 _LATE_SECONDS = 60
 
 _LOG_IN_AGAIN = "Your log-in is more than 24 hours old. Log out and in again, then start the session."
+_NO_DIRECTORY = "The cluster's directory of accounts does not answer at the moment."
 _SILENT = "Slurm does not answer at the moment. Try again in a few minutes."
 
 
@@ -84,6 +88,8 @@ class SessionKeeper:
                 request.session_key,
                 account.name,
                 account.uid,
+                account.gid,
+                str(account.home),
                 request.server,
                 request.profile,
                 "intended",
@@ -113,7 +119,13 @@ class SessionKeeper:
 
     def _order(self, request: Submit) -> tuple[Account, dict[str, Any]]:
         """Return whose job it is to be and what to run; refuse who may not start one."""
-        account = find_account(request.user)
+        try:
+            account = find_account(request.user)
+        except WrongPassword:
+            # Whoever holds a ticket had an account when they logged in: so it is the directory that fails.
+            if self.tickets.holds(request.user, None):
+                raise Refused("busy", _NO_DIRECTORY) from None
+            raise
         if not self.tickets.holds(account.name, account.uid):
             raise Refused("no_ticket", _LOG_IN_AGAIN)
         site = self.site()
@@ -145,8 +157,11 @@ class SessionKeeper:
             entry = self._entry(request.session_key, request.user)
             if entry.state == "closed":
                 return "gone"
-            account = find_account(entry.user)
-            entry = self.ledger.closing(entry)
+            account = _account(entry)
+            try:
+                entry = self.ledger.closing(entry)
+            except OSError as error:
+                _log.error("the ledger can't be written, and session %s is ended all the same: %s", entry.key, error)
             owner.discard(account, entry.key)
             alive = [job for job in self._jobs_of(entry, account) if job.alive]
             if alive:
@@ -171,7 +186,7 @@ class SessionKeeper:
             entry = self._entry(request.session_key, request.user)
             if entry.state == "closed":
                 return "gone"
-            owner.discard(find_account(entry.user), entry.key)
+            owner.discard(_account(entry), entry.key)
             # A session without a number is not known well enough to be let go: that is for `cancel`.
             if entry.job:
                 self.ledger.closed(entry)
@@ -185,7 +200,7 @@ class SessionKeeper:
             return self._look(self._entry(request.session_key, request.user))
 
     def _look(self, entry: Entry) -> str:
-        account = find_account(entry.user)
+        account = _account(entry)
         job = self._the_one(entry, account) or (owner.record(account, entry.job) if entry.job else None)
         if job is None:
             job = OwnersJob(entry.job, GONE, "", "", account.uid)
@@ -216,7 +231,7 @@ class SessionKeeper:
     def recall(self, request: Recall) -> str:
         """Return as JSON what a session was started with; refuse what is not what the broker handed out."""
         entry = self._entry(request.session_key, request.user)
-        kept = _kept(owner.recall(find_account(entry.user), entry.key))
+        kept = _kept(owner.recall(_account(entry), entry.key))
         if not kept.token:
             raise Refused("failed", "The session's secrets are gone, so it can't be taken up again.")
         if hashlib.sha256(kept.token.encode()).hexdigest() != entry.token_digest:
@@ -238,6 +253,8 @@ class SessionKeeper:
                 request.session_key,
                 account.name,
                 account.uid,
+                account.gid,
+                str(account.home),
                 kept.server,
                 kept.profile,
                 "submitted",
@@ -248,7 +265,7 @@ class SessionKeeper:
     def log(self, request: Log) -> str:
         """Return the last lines of a session's log, or nothing."""
         entry = self._entry(request.session_key, request.user)
-        return owner.log_end(find_account(entry.user), entry.key)
+        return owner.log_end(_account(entry), entry.key)
 
     def _jobs_of(self, entry: Entry, account: Account) -> list[OwnersJob]:
         """Return the jobs of a session: those with its mark, and the one whose number the broker wrote down.
@@ -280,8 +297,16 @@ class SessionKeeper:
     @staticmethod
     def _own(entry: Entry, user: str) -> None:
         # The uid too: a name may have been given to somebody else since.
-        if entry.user != user or find_account(user).uid != entry.uid:
+        if entry.user != user or _account(entry).uid != entry.uid:
             raise Refused("unknown_session", f"{user} has no session {entry.key}.")
+
+
+def _account(entry: Entry) -> Account:
+    """Return a session's owner as the directory has it now, or as it had it when the session was submitted."""
+    try:
+        return find_account(entry.user)
+    except WrongPassword:
+        return Account(entry.user, entry.uid, entry.gid, Path(entry.home), "/bin/sh")
 
 
 @dataclass(frozen=True)
