@@ -314,6 +314,15 @@ def test_the_right_password_gives_a_ticket(broker, pam):
     assert asked == [("student01", "correct horse", {"service": "davide-hub", "resetcred": 0})]
 
 
+def test_a_silent_directory_throws_nobody_out(broker, monkeypatch):
+    def silent(_name):
+        raise WrongPassword
+
+    monkeypatch.setattr(verbs, "find_account", silent)
+    assert broker.answer(Ticket(user="student01")) == Answer(value="yes")
+    assert broker.answer(Ticket(user="student09")) == Answer(value="no")
+
+
 @pytest.mark.parametrize(
     ("errno", "kind", "words"),
     [

@@ -34,6 +34,15 @@ def test_a_ticket_is_for_one_person(tmp_path, clock):
     assert not tickets.holds("student01", 6009), "the name was given to somebody else"
 
 
+def test_without_a_uid_the_name_counts(tmp_path, clock):
+    tickets = Tickets(tmp_path, clock)
+    tickets.give("student01", 6001)
+    assert tickets.holds("student01", None)
+    assert not tickets.holds("student02", None)
+    clock.now += TICKET_SECONDS + 1
+    assert not tickets.holds("student01", None)
+
+
 def test_a_broken_file_is_no_ticket(tmp_path, clock):
     tickets = Tickets(tmp_path, clock)
     tickets.give("student01", 6001)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 
 import pytest
 from davide_hub.broker.ledger import Entry, Ledger
 
-ENTRY = Entry("ab12", "student01", 6001, "my one", "one-gpu", "intended", token_digest="d1")
+WHO = {"user": "student01", "uid": 6001, "gid": 6000, "home": "/home/student01"}
+ENTRY = Entry("ab12", **WHO, server="my one", profile="one-gpu", state="intended", token_digest="d1")
 DAY = 24 * 3600
 
 
@@ -39,7 +41,8 @@ def test_each_step_of_a_session_is_on_the_disk_when_it_is_taken(ledger, tmp_path
 def test_an_entry_keeps_whose_it_is_and_when_it_was_tried(ledger):
     ledger.submitted(ledger.intend(ENTRY), "17")
     entry = ledger.find("ab12")
-    assert (entry.user, entry.uid, entry.server, entry.profile) == ("student01", 6001, "my one", "one-gpu")
+    assert {name: getattr(entry, name) for name in WHO} == WHO
+    assert (entry.server, entry.profile) == ("my one", "one-gpu")
     assert (entry.token_digest, entry.tried) == ("d1", 1_000_000.0)
 
 
@@ -51,7 +54,7 @@ def test_a_closed_session_is_not_opened_again_by_closing_it(ledger):
 
 def test_only_sessions_that_may_have_a_job_are_open(ledger):
     for key in ("a1", "b2", "c3"):
-        ledger.intend(Entry(key, "student01", 6001, "", "one-gpu", "intended"))
+        ledger.intend(replace(ENTRY, key=key))
     ledger.closed(ledger.find("b2"))
     ledger.closing(ledger.find("c3"))
     assert [(one.key, one.state) for one in ledger.open()] == [("a1", "intended"), ("c3", "closing")]

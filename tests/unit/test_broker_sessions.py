@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from davide_hub.broker import sessions
-from davide_hub.broker.accounts import Account
+from davide_hub.broker.accounts import Account, WrongPassword
 from davide_hub.broker.keep import Tickets
 from davide_hub.broker.ledger import Ledger
 from davide_hub.broker.mark import Marker
@@ -127,6 +127,23 @@ def test_a_name_that_was_given_to_somebody_else_reaches_no_session(keeper, monke
     assert refusal(keeper.cancel, CANCEL).kind == "unknown_session"
 
 
+def silent_directory(_name):
+    raise WrongPassword
+
+
+def test_while_the_directory_is_silent_a_start_waits(keeper, slurm, monkeypatch):
+    monkeypatch.setattr(sessions, "find_account", silent_directory)
+    refused = refusal(keeper.submit, SUBMIT)
+    assert (refused.kind, refused.sentence) == ("busy", sessions._NO_DIRECTORY)
+    assert slurm.ordered == []
+
+
+def test_an_account_that_never_logged_in_is_not_waited_for(keeper, monkeypatch):
+    monkeypatch.setattr(sessions, "find_account", silent_directory)
+    with pytest.raises(WrongPassword):
+        keeper.submit(SUBMIT.model_copy(update={"user": "student03"}))
+
+
 # -- ending for good
 
 
@@ -136,6 +153,35 @@ def test_cancelling_ends_the_job_and_a_second_time_finds_it_gone(keeper, slurm):
     assert (slurm.alive(), slurm.folders) == ([], {})
     assert keeper.ledger.find("ab12").state == "closed"
     assert refusal(keeper.submit, SUBMIT).kind == "ended"
+
+
+def test_a_session_is_ended_while_the_directory_is_silent(keeper, slurm, monkeypatch):
+    keeper.submit(SUBMIT)
+    monkeypatch.setattr(sessions, "find_account", silent_directory)
+    assert keeper.cancel(CANCEL) == "asked"
+    assert slurm.alive() == []
+
+
+def test_a_session_is_ended_although_the_ledger_cannot_be_written(keeper, slurm, monkeypatch, caplog):
+    keeper.submit(SUBMIT)
+
+    def disk_full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("davide_hub.broker.ledger.write", disk_full)
+    assert keeper.cancel(CANCEL) == "asked"
+    assert slurm.alive() == []
+    assert "No space left on device" in caplog.text
+
+
+def test_without_a_ledger_nothing_is_submitted(keeper, slurm, monkeypatch):
+    def disk_full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("davide_hub.broker.ledger.write", disk_full)
+    with pytest.raises(OSError, match="No space left"):
+        keeper.submit(SUBMIT)
+    assert slurm.ordered == []
 
 
 def test_a_session_that_was_never_asked_for_is_unknown(keeper):
@@ -204,6 +250,21 @@ def test_of_two_jobs_of_one_session_the_running_one_stays(keeper, slurm):
     slurm.becomes("17", state="PENDING")
     assert told(keeper.look(LOOK))["number"] == "18"
     assert slurm.alive() == ["18"]
+
+
+def test_the_number_of_a_job_that_was_found_is_noted(keeper, slurm):
+    slurm.loses_reply = True
+    refusal(keeper.submit, SUBMIT)
+    keeper.look(LOOK)
+    assert (keeper.ledger.find("ab12").state, keeper.ledger.find("ab12").job) == ("submitted", "17")
+
+
+def test_looking_at_an_ended_session_does_not_open_it_again(keeper, slurm):
+    slurm.loses_reply = True
+    refusal(keeper.submit, SUBMIT)
+    keeper.cancel(CANCEL)
+    keeper.look(LOOK)
+    assert keeper.ledger.find("ab12").state == "closing"
 
 
 def test_cancelling_ends_all_jobs_of_a_session(keeper, slurm):

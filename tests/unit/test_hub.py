@@ -266,6 +266,7 @@ def page(name: str, **values) -> str:
     )
     common = {
         "site": SITE,
+        "slurm": SimpleNamespace(silent=False),
         "base_url": "/hub/",
         "static_url": lambda path, **_: f"/hub/static/{path}",
         "user": user,
@@ -326,6 +327,12 @@ def test_the_failure_page_shows_the_sentence_and_the_log():
 def test_the_home_page_tells_how_the_last_session_ended():
     html = page("home.html", default_server=idle(ended="The session reached its time limit."), url="/x")
     assert "The session reached its time limit." in html
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_the_home_page_tells_that_slurm_is_silent(silent):
+    html = page("home.html", default_server=idle(), url="/x", slurm=SimpleNamespace(silent=silent))
+    assert ("Slurm does not answer at the moment" in html) is silent
 
 
 def test_the_home_page_offers_to_open_and_stop_what_runs():

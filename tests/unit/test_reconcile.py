@@ -16,6 +16,8 @@ from davide_hub.states import UNKNOWN, Job, Phase
 from fake_broker import HUB, FakeBroker, listed
 from fake_proof import FakeProof
 from jupyterhub import orm, roles
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
 
 RUNS = Job(Phase.RUNNING, "RUNNING", "gpu01")
 WAITS = Job(Phase.WAITING, "PENDING")
@@ -35,12 +37,14 @@ class Users(dict):
 class Hub:
     """A hub with some sessions, over a broker that lists others."""
 
-    def __init__(self, *rows: dict[str, str], proof: FakeProof, **answers) -> None:
-        self.db = orm.new_session_factory("sqlite:///:memory:")()
+    def __init__(self, *rows: dict[str, str], proof: FakeProof) -> None:
+        engine = create_engine("sqlite://")
+        orm.Base.metadata.create_all(engine)
+        self.db = Session(engine)
         for role in roles.get_default_roles():
             roles.create_role(self.db, role)
         self.users = Users()
-        self.broker = proof.broker = FakeBroker(sessions=listed(*rows), recall=RECALLED, **answers)
+        self.broker = proof.broker = FakeBroker(sessions=listed(*rows), recall=RECALLED)
         self.proof = proof
         self.adopted: list[tuple[str, str, Adoption]] = []
         resumer = SimpleNamespace(adopt=lambda user, name, what: self.adopted.append((user.name, name, what)))
@@ -68,11 +72,10 @@ class Hub:
 def hub():
     hubs = []
 
-    def make(*rows, job=UNKNOWN, marks=(), **more) -> Hub:
-        answers = {name: more.pop(name) for name in list(more) if not name.startswith("j")}
-        proof = FakeProof(job, **more)
+    def make(*rows, job=UNKNOWN, marks=(), **by_number) -> Hub:
+        proof = FakeProof(job, **by_number)
         proof.marks = list(marks)
-        hubs.append(Hub(*rows, proof=proof, **answers))
+        hubs.append(Hub(*rows, proof=proof))
         return hubs[-1]
 
     yield make
@@ -114,7 +117,7 @@ def test_a_forgotten_user_is_known_again(hub):
 
 
 def test_a_session_without_its_secrets_is_ended(hub):
-    one = hub({"key": "ab12"}, job=RUNS, recall=BrokerRefused("not_allowed", "The secrets were changed."))
+    one = hub({"key": "ab12"}, job=RUNS)
     one.broker.answers["recall"] = BrokerRefused("not_allowed", "The session's secrets were changed.")
     assert one.once() == [("recall", "ab12"), ("cancel", "ab12")]
     assert one.adopted == []
@@ -203,6 +206,20 @@ def test_one_session_that_is_refused_does_not_hold_up_the_others(hub, verb):
     assert told == ["a1", "b2"]
 
 
+def test_a_server_name_that_jupyterhub_refuses_does_not_hold_up_the_others(hub):
+    one = hub({"key": "a1", "server": "../x"}, {"key": "b2"}, job=RUNS)
+    adopt = one.reconciler.resumer.adopt
+
+    def refuse(user, name, adoption):
+        if name:
+            raise ValueError(f"Invalid server_name: {name}")
+        adopt(user, name, adoption)
+
+    one.reconciler.resumer.adopt = refuse
+    one.once()
+    assert [what.key for _, _, what in one.adopted] == ["b2"]
+
+
 def test_a_silent_broker_is_asked_again_next_time(hub):
     one = hub({"key": "ab12"}, job=RUNS)
     one.broker.answers["sessions"] = BrokerUnreachable()
@@ -213,10 +230,11 @@ def test_a_silent_broker_is_asked_again_next_time(hub):
     assert len(one.adopted) == 1
 
 
-def test_the_comparison_goes_on_whatever_happens(hub, monkeypatch, caplog):
+def test_the_comparison_goes_on_whatever_happens(hub, monkeypatch):
     one = hub()
     trouble = iter([BrokerUnreachable(), SlurmSilent("squeue"), ZeroDivisionError(), None])
-    rounds = []
+    rounds, logged = [], []
+    monkeypatch.setattr(module._log, "exception", logged.append)
 
     async def once():
         rounds.append(True)
@@ -232,7 +250,7 @@ def test_the_comparison_goes_on_whatever_happens(hub, monkeypatch, caplog):
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(one.reconciler.run())
     assert len(rounds) == 4
-    assert "ZeroDivisionError" in caplog.text
+    assert logged == ["comparing with the ledger failed; the next round follows"]
 
 
 # -- jobs that even the ledger has forgotten

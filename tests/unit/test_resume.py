@@ -6,6 +6,7 @@ import asyncio
 from types import SimpleNamespace
 
 import pytest
+from davide_hub import resume as module
 from davide_hub.options import SessionFailed
 from davide_hub.resume import Resumer
 from davide_hub.spawner import Adoption, NeverSubmitted
@@ -127,10 +128,12 @@ def test_a_start_that_fails_is_ended_and_stays_to_be_told():
     assert not spawner._spawn_pending
 
 
-def test_a_mistake_of_ours_ends_the_start_and_is_logged(caplog):
+def test_a_mistake_of_ours_ends_the_start_and_is_logged(monkeypatch):
+    logged = []
+    monkeypatch.setattr(module._log, "exception", lambda *words: logged.append(words))
     user = taken_up(Spawner(resumes=ZeroDivisionError()), Proxy())
     assert user.did == ["stop"]
-    assert "could not be taken up" in caplog.text
+    assert logged == [("%s could not be taken up", "student01:")]
 
 
 @pytest.mark.parametrize("state", [{"stopping": "yes", "node": "gpu01"}, {"stopping": "yes"}, {"session_key": ""}])

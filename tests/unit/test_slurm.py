@@ -14,6 +14,8 @@ from davide_hub.slurm import (
     read_accounting,
     read_marks,
     read_queue,
+    read_states,
+    read_version,
     run_command,
 )
 from davide_hub.states import UNKNOWN, Job, Phase, phase_of
@@ -34,15 +36,18 @@ class Slurm:
     def __init__(
         self,
         queue: Outcome,
-        accounting: Outcome | SlurmSilent = Outcome(0, ""),
-        takes: float = 0.01,  # noqa: B008
+        accounting: Outcome | SlurmSilent = Outcome(0, ""),  # noqa: B008 - frozen
+        takes: float = 0.01,
     ) -> None:
         self.answers = {"squeue": queue, "sacct": accounting}
         self.asked: list[tuple[str, ...]] = []
         self.now = 1000.0
         self.takes = takes
+        self.version = "slurm-wlm 22.05.8"
 
     async def run(self, argv: tuple[str, ...], _seconds: float) -> Outcome:
+        if argv == ("squeue", "--version"):
+            return Outcome(0, self.version)  # asks no controller
         self.asked.append(argv)
         self.now += self.takes
         answer = self.answers[argv[0]]
@@ -126,6 +131,55 @@ def test_accounting_tells_how_jobs_ended_and_who_cancelled_them():
 
 def test_accounting_that_fails_says_nothing():
     assert read_accounting(Outcome(1, ACCOUNTING)) == {}
+
+
+# -- states alone (Slurm 23.11 and later)
+
+
+def test_states_alone_change_states_alone():
+    known = read_queue(Outcome(0, QUEUE))
+    jobs = read_states(Outcome(0, "JOBID|STATE\n20|RUNNING\n21|TIMEOUT\n99|RUNNING\n"), known)
+    assert jobs["20"] == known["20"]
+    assert jobs["21"] == Job(Phase.ENDED, "TIMEOUT", "gpu01", uid=6001)
+    assert set(jobs) == {"20", "21"}, "a job that is left out is missing, and a new one is unknown"
+
+
+@pytest.mark.parametrize("answer", [SILENT, Outcome(0, ""), Outcome(0, "JOBID|STATE\n20|RUN NING"), Outcome(-9, "")])
+def test_half_an_answer_about_states_is_none(answer):
+    with pytest.raises(SlurmSilent):
+        read_states(answer, {})
+
+
+@pytest.mark.parametrize(
+    ("printed", "version"),
+    [("slurm-wlm 22.05.8", (22, 5)), ("slurm-wlm 24.11.5", (24, 11)), ("slurm 23.11.10", (23, 11)), ("", (0, 0))],
+)
+def test_the_version_tells_what_squeue_can_do(printed, version):
+    assert read_version(Outcome(0, printed)) == version
+
+
+def asked_twice(version: str, states: str) -> list[str]:
+    """Return in which format a view asks at first, and when it knows that all jobs run."""
+    slurm = Slurm(Outcome(0, QUEUE))
+    slurm.version = version
+    view = slurm.view()
+
+    async def scenario():
+        await view.look("20")
+        slurm.now += 14
+        slurm.answers["squeue"] = Outcome(0, states)
+        assert (await view.look("20")).phase is Phase.RUNNING
+
+    asyncio.run(scenario())
+    return [word for argv in slurm.asked for word in argv if word.startswith("--format")]
+
+
+def test_where_all_jobs_run_only_states_are_asked_for():
+    assert asked_twice("slurm-wlm 24.11.5", "JOBID|STATE\n20|RUNNING\n")[1] == "--format=%i|%T"
+
+
+def test_an_older_slurm_is_asked_for_all():
+    assert asked_twice("slurm-wlm 22.05.8", QUEUE)[1] == "--format=%i|%T|%B|%U|%r"
 
 
 # -- marks
@@ -243,7 +297,9 @@ def test_a_silent_slurm_is_unknown_and_asked_again_later():
     assert len(slurm.asked) == 2
 
 
-def test_many_that_vanish_at_once_are_an_alarm_and_no_end(caplog):
+def test_many_that_vanish_at_once_are_an_alarm_and_no_end(monkeypatch):
+    alarms = []
+    monkeypatch.setattr("davide_hub.slurm._log.critical", lambda *words: alarms.append(words))
     slurm = Slurm(Outcome(0, QUEUE))
     view = slurm.view()
 
@@ -256,9 +312,9 @@ def test_many_that_vanish_at_once_are_an_alarm_and_no_end(caplog):
         return [await view.look(n) for n in ("20", "21", "22", "23")]
 
     assert asyncio.run(scenario()) == [UNKNOWN] * 4
-    (line,) = [record.getMessage() for record in caplog.records if record.levelname == "CRITICAL"]
-    assert line.startswith("4 of 4 jobs vanished")
-    assert "PrivateData" in line
+    ((words, vanished, watched),) = alarms
+    assert (vanished, watched) == (4, 4)
+    assert "PrivateData" in words
 
 
 def test_a_hanging_slurm_holds_nobody_up(monkeypatch):

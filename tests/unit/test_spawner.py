@@ -250,6 +250,13 @@ def test_an_end_is_told(session):
     assert spawner.proof.forgotten == ["17"]
 
 
+def test_a_running_session_that_slurm_put_back_into_the_queue_has_ended(session):
+    spawner = session(WAITS)
+    spawner.job_id, spawner.session_key, spawner.node = "17", "ab12", "gpu01"
+    assert asyncio.run(spawner.poll()) == 1
+    assert "put back into the queue" in spawner.ended
+
+
 def test_who_stops_a_session_here_is_not_told_that_it_ended(session):
     spawner = session(Job(Phase.ENDED, "CANCELLED"))
     spawner.job_id, spawner.session_key = "17", "ab12"
@@ -344,22 +351,27 @@ def test_stop_goes_on_until_the_broker_is_back(session, monkeypatch):
     assert pauses == [1.0, 2.0, 4.0]
 
 
-@pytest.mark.parametrize("kind", ["unknown_session", "wrong_password"])
-def test_stop_does_not_wait_for_what_will_never_mend(session, kind):
+def test_stop_does_not_wait_for_what_will_never_mend(session):
     spawner = session(RUNS)
     spawner.job_id, spawner.session_key = "17", "ab12"
-    spawner.broker.answers["cancel"] = BrokerRefused(kind, "There is no such session.")
+    spawner.broker.answers["cancel"] = BrokerRefused("unknown_session", "student01 has no session ab12.")
     asyncio.run(spawner.stop())
     assert spawner.broker.verbs() == ["cancel"]
 
 
-def test_a_session_that_ended_by_itself_is_closed_and_its_token_revoked(session, monkeypatch):
+@pytest.mark.parametrize(("job", "verb"), [(FAILED, "close"), (WAITS, "cancel")], ids=["ended", "requeued"])
+def test_a_session_that_ended_by_itself_is_closed_and_its_token_revoked(session, monkeypatch, job, verb):
     revoked = []
     monkeypatch.setattr(DavideSpawner, "_revoke_token", lambda _self: revoked.append(True))
-    spawner = session(FAILED)
-    spawner.session_key = "ab12"
-    asyncio.run(spawner.run_post_stop_hook())
-    assert (spawner.broker.verbs(), revoked) == (["close"], [True])
+    spawner = session(job)
+    spawner.job_id, spawner.session_key, spawner.node = "17", "ab12", "gpu01"
+
+    async def scenario():
+        assert await spawner.poll() == 1
+        await spawner.run_post_stop_hook()
+
+    asyncio.run(scenario())
+    assert (spawner.broker.verbs(), revoked) == ([verb], [True])
 
 
 @pytest.mark.parametrize("error", [BrokerUnreachable(), BrokerRefused("busy", "Too many people.")])
