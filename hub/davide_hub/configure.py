@@ -96,7 +96,7 @@ def _sessions(c: Any, site: Site, client: BrokerClient) -> None:
     # One site's bad day (a full partition, a broken template) is no reason to end the hub.
     c.DavideSpawner.consecutive_failure_limit = 0
     # A refusal of Slurm comes within a second and is told in the form; all else is told on the pending page.
-    c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 1}
+    c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 1, "slow_stop_timeout": 3}
     # It counts sessions in the queue: a full cluster would lock everybody out.
     c.JupyterHub.concurrent_spawn_limit = 0
     # The call home comes by this way because services, which JupyterHub recommends, know no spawners.

@@ -18,7 +18,7 @@ class FakeBroker(BrokerClient):
     def __deepcopy__(self, _memo: object) -> FakeBroker:
         return self  # traitlets copies what stands in a configuration
 
-    async def _ask(self, request: Any) -> Any:
+    async def _ask(self, request: Any, seconds: float = 0) -> Any:
         self.said.append(request)
         answer = self.answers.get(request.verb, "17")
         if isinstance(answer, Exception):
