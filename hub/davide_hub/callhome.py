@@ -24,8 +24,8 @@ class CallHomeHandler(APIHandler):  # type: ignore[misc]
         port = self._port(self.get_json_body())
         if spawner.port not in (0, port):
             raise web.HTTPError(409, "this session has called home already, from another port")
-        if not await spawner.call_home(port):
-            raise web.HTTPError(503, "Slurm does not know this job as running yet; call again")
+        if not await spawner.call_home(port, self._peer()):
+            raise web.HTTPError(503, "it is not known on which node this job runs; call again")
         self.set_status(204)
 
     def _own_session(self) -> DavideSpawner:
@@ -37,6 +37,10 @@ class CallHomeHandler(APIHandler):  # type: ignore[misc]
                     found: DavideSpawner = spawner
                     return found
         raise web.HTTPError(403, "this is for a starting session's own token")
+
+    def _peer(self) -> str:
+        # Not request.remote_ip: JupyterHub lets a header tell that one.
+        return str(self.request.connection.context.address[0])
 
     @staticmethod
     def _port(body: Any) -> int:

@@ -7,10 +7,14 @@ from typing import Any
 
 from tornado.web import StaticFileHandler
 
-from davide_hub import callhome
+from davide_hub import callhome, handlers
 from davide_hub.auth import BrokerAuthenticator
 from davide_hub.broker.client import BrokerClient
 from davide_hub.facts import Site
+from davide_hub.nodes import Nodes
+from davide_hub.proof import Proof
+from davide_hub.routes import SENTINEL
+from davide_hub.slurm import SlurmView
 from davide_hub.spawner import DavideSpawner
 
 STATE = Path("/var/lib/davide-hub")
@@ -49,6 +53,7 @@ def _network(c: Any, site: Site) -> None:
     # The proxy is a unit of its own: a restart of the hub drops no connection.
     c.ConfigurableHTTPProxy.should_start = False
     c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{hub.proxy_api_port}"
+    c.ConfigurableHTTPProxy.extra_routes = {SENTINEL: c.JupyterHub.hub_bind_url}
 
 
 def _state(c: Any, state: Path) -> None:
@@ -69,24 +74,31 @@ def _login(c: Any, site: Site, client: BrokerClient) -> None:
 
 
 def _sessions(c: Any, site: Site, client: BrokerClient) -> None:
+    handlers.use_ours()
     c.JupyterHub.spawner_class = DavideSpawner
     c.DavideSpawner.site = site
     c.DavideSpawner.broker = client
+    DavideSpawner.proof = Proof(SlurmView(), client)
+    DavideSpawner.nodes = Nodes([node for partition in site.slurm.partitions for node in partition.nodes])
+    c.JupyterHub.allow_named_servers = site.session.per_user > 1
+    # How many may run is ours to say (DavideSpawner); this bounds how many names the database keeps.
+    c.JupyterHub.named_server_limit_per_user = 4 * site.session.per_user
     # A day in the queue is no failure: DavideSpawner has a clock of its own, which runs once the job does.
     c.DavideSpawner.start_timeout = 30 * 24 * 3600
-    c.DavideSpawner.http_timeout = 60
     # Answered from the one view of Slurm, so it may be often.
-    c.DavideSpawner.poll_interval = 10
+    c.DavideSpawner.poll_interval = 5
+    # One site's bad day (a full partition, a broken template) is no reason to end the hub.
+    c.DavideSpawner.consecutive_failure_limit = 0
+    # A refusal of Slurm comes within a second and is told in the form; all else is told on the pending page.
+    c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 1}
     # It counts sessions in the queue: a full cluster would lock everybody out.
     c.JupyterHub.concurrent_spawn_limit = 0
-    # Sessions that still wait would hold up the start of the hub.
-    c.JupyterHub.init_spawners_timeout = 1
     # The call home comes by this way because services, which JupyterHub recommends, know no spawners.
     c.JupyterHub.extra_handlers = [(callhome.PATH, callhome.CallHomeHandler)]
 
 
 def _pages(c: Any, site: Site, templates: Path) -> None:
     c.JupyterHub.template_paths = [str(templates), str(_PAGES / "templates")]
-    c.JupyterHub.template_vars = {"site": site}
+    c.JupyterHub.template_vars = {"site": site, "slurm": DavideSpawner.proof.view}
     static = (r"/davide/(.*)", StaticFileHandler, {"path": str(_PAGES / "static")})
     c.JupyterHub.extra_handlers = [*c.JupyterHub.extra_handlers, static]

@@ -169,6 +169,9 @@ class SessionDefaults(_Fact):
 
     default_kernel: Annotated[Label, Field(examples=["tf-cpu"])]
     start_timeout_minutes: Minutes
+    per_user: Annotated[
+        int, Field(ge=1, le=20, description="how many sessions a user may have at a time", examples=[1])
+    ]
 
 
 class Course(_Fact):

@@ -1,7 +1,7 @@
-"""The one module that talks to Slurm: what became of which job.
+"""The one module of the hub that talks to Slurm: what became of which job.
 
 One unprivileged `squeue` answers for all sessions at once. "I don't know" is not "dead": a job ends here only
-by a final state that Slurm itself reports, in its list or in its accounting.
+by a final state that Slurm itself reports, in its list, in its accounting, or to the job's owner.
 """
 
 from __future__ import annotations
@@ -13,82 +13,41 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
-from enum import Enum
+from dataclasses import dataclass, field, replace
+
+from davide_hub.states import FINAL, UNKNOWN, Job, Phase, phase_of, word
 
 _log = logging.getLogger("jupyterhub.davide.slurm")
 
 # A frozen controller holds squeue for 18-20 s. Nobody waits for that: neither we, nor a user's page.
 _QUERY_SECONDS = 15
 _PATIENCE_SECONDS = 2
+# One squeue is two RPCs (jobs, partitions). So often, it is less than ten a minute, whatever the sessions do; the
+# call home makes the good news fast.
+_SHORTEST_REST = 13
 # Leave Slurm alone for 20 times as long as it took to answer: a cluster with 50,000 jobs must not feel us. But
 # one that is back after an outage is heard of again soon.
 _RESTRAINT = 20
 _LONGEST_REST = 60
 _REST_AFTER_SILENCE = 10
+# So many jobs that vanish from the list together look like a list that leaves jobs out.
+_ALARMING = 3
 
-# State and node stand before the reason, which may be any text. %B is the node where the script runs.
-_SQUEUE = ("squeue", "--noheader", "--states=all", "--format=%i|%T|%B|%r")
-_SACCT = ("sacct", "--noheader", "--parsable2", "--allocations", "--format=JobIDRaw,State,NodeList")
-_QUEUE_LINE = re.compile(r"([0-9]+)\|([A-Z_]+)\|([^|]*)\|(.*)")
-_RECORD = re.compile(r"([0-9]+)\|([A-Z_]+)(?: by ([0-9]+))?\|([^|]*)")
+# State and node stand before the reason, which may be any text. %B is the node where the script runs. --all:
+# jobs in partitions that are hidden too.
+_SQUEUE = ("squeue", "--all", "--states=all", "--format=%i|%T|%B|%U|%r")
+_HEADER = "JOBID|"
+# From 23.11 on: one RPC that takes none of the controller's locks, and tells nothing but the state.
+_STATES = ("squeue", "--only-job-state", "--states=all", "--format=%i|%T")
+_STATES_SINCE = (23, 11)
+_STATE_LINE = re.compile(r"([0-9]+)\|([A-Z_]+)")
+_MARKS = ("squeue", "--all", "--format=%i|%T|%u|%k")
+_SACCT = ("sacct", "--noheader", "--parsable2", "--allocations", "--format=JobIDRaw,State,NodeList,UID")
+_QUEUE_LINE = re.compile(r"([0-9]+)\|([A-Z_]+)\|([^|]*)\|([0-9]+)\|(.*)")
+_MARK_LINE = re.compile(r"([0-9]+)\|([A-Z_]+)\|([^|]+)\|davide-hub:([0-9a-f]{8}):([a-z0-9-]+):[0-9a-f]{32}")
+_RECORD = re.compile(r"([0-9]+)\|([A-Z_]+)(?: by ([0-9]+))?\|([^|]*)\|([0-9]+)")
 # squeue says this, and exits with 1, if it is asked about one job and that one is gone.
 _GONE = "Invalid job id specified"
-
-_RUNNING = {"RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING"}
-_ENDING = {"COMPLETING", "STAGE_OUT"}
-_FINAL = {
-    "BOOT_FAIL",
-    "CANCELLED",
-    "COMPLETED",
-    "DEADLINE",
-    "FAILED",
-    "LAUNCH_FAILED",
-    "NODE_FAIL",
-    "OUT_OF_MEMORY",
-    "PREEMPTED",
-    "RECONFIG_FAIL",
-    "REVOKED",
-    "TIMEOUT",
-}
-
-
-class Phase(Enum):
-    """How far a job is. All states not named above (PENDING, CONFIGURING, REQUEUED, ...) are waiting."""
-
-    WAITING = "waiting"
-    RUNNING = "running"
-    ENDING = "ending"
-    ENDED = "ended"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True)
-class Job:
-    """What Slurm says of one job.
-
-    Attributes
-    ----------
-    phase
-        What it means for a session.
-    state
-        Slurm's own word, such as `PENDING` or `NODE_FAIL`; empty if unknown.
-    node
-        The first node of a job that runs or ran; else empty.
-    reason
-        Slurm's word for why it waits or ended, such as `Priority`.
-    cancelled_by
-        The uid of whoever cancelled it, where accounting tells.
-    """
-
-    phase: Phase
-    state: str = ""
-    node: str = ""
-    reason: str = ""
-    cancelled_by: int | None = None
-
-
-UNKNOWN = Job(Phase.UNKNOWN)
 
 
 class SlurmSilent(Exception):  # noqa: N818 - it is what it says
@@ -102,6 +61,16 @@ class Outcome:
     code: int
     out: str
     err: str = ""
+
+
+@dataclass(frozen=True)
+class Marked:
+    """A job that carries the mark of a hub, as its comment claims; whether it is true the broker knows."""
+
+    job: str
+    user: str
+    hub: str
+    key: str
 
 
 Run = Callable[[tuple[str, ...], float], Awaitable[Outcome]]
@@ -149,37 +118,67 @@ def read_queue(outcome: Outcome) -> dict[str, Job]:
         if _GONE in outcome.err:
             return {}
         raise SlurmSilent(f"squeue: {outcome.err.strip()[:200]}")
+    # The header is how an honest "none of them" differs from no answer.
+    if not outcome.out.startswith(_HEADER):
+        raise SlurmSilent(f"squeue printed {outcome.out[:80]!r}")
     jobs = {}
-    for line in outcome.out.splitlines():
+    for line in outcome.out.splitlines()[1:]:
         found = _QUEUE_LINE.fullmatch(line)
         if found is None:
             raise SlurmSilent(f"squeue printed {line[:80]!r}")
-        number, state, node, reason = found.groups()
-        jobs[number] = Job(_phase(state), state, _word(node), _word(reason))
+        number, state, node, uid, reason = found.groups()
+        jobs[number] = Job(phase_of(state), state, word(node), word(reason), uid=int(uid))
     return jobs
+
+
+def read_states(outcome: Outcome, known: Mapping[str, Job]) -> dict[str, Job]:
+    """Return jobs with the states in the answer of `squeue --only-job-state`, and all else as it was known.
+
+    Raises
+    ------
+    SlurmSilent
+        As from `read_queue`.
+    """
+    if outcome.code != 0 or not outcome.out.startswith(_HEADER):
+        raise SlurmSilent(f"squeue: {(outcome.err or outcome.out).strip()[:200]}")
+    jobs = {}
+    for line in outcome.out.splitlines()[1:]:
+        found = _STATE_LINE.fullmatch(line)
+        if found is None:
+            raise SlurmSilent(f"squeue printed {line[:80]!r}")
+        number, state = found.groups()
+        if number in known:
+            jobs[number] = replace(known[number], phase=phase_of(state), state=state)
+    return jobs
+
+
+def read_version(outcome: Outcome) -> tuple[int, int]:
+    """Return the version in what `squeue --version` prints, such as `slurm-wlm 24.11.5`; (0, 0) if there is none."""
+    found = re.match(r"slurm\S* ([0-9]+)\.([0-9]+)", outcome.out)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def read_marks(outcome: Outcome) -> list[Marked]:
+    """Return the live jobs with a mark in squeue's answer; raises `SlurmSilent` if it failed.
+
+    Any user may write any text into a comment, line breaks too: other lines are passed over.
+    """
+    if outcome.code != 0 or not outcome.out.startswith(_HEADER):
+        raise SlurmSilent(f"squeue: {outcome.err.strip()[:200]}")
+    rows = (_MARK_LINE.fullmatch(line) for line in outcome.out.splitlines())
+    return [Marked(number, user, hub, key) for number, _, user, hub, key in (row.groups() for row in rows if row)]
 
 
 def read_accounting(outcome: Outcome) -> dict[str, Job]:
     """Return the jobs that have ended, as sacct's answer says. Anything else in it is no news."""
     records = map(_RECORD.fullmatch, outcome.out.splitlines() if outcome.code == 0 else ())
     jobs = {}
-    for number, state, by, node in (record.groups() for record in records if record):
-        if state in _FINAL:
+    for number, state, by, node, uid in (record.groups() for record in records if record):
+        if state in FINAL:
             # A number that is used again has several records; the last is the latest.
-            jobs[number] = Job(Phase.ENDED, state, _word(node), cancelled_by=int(by) if by else None)
+            cancelled_by = int(by) if by else None
+            jobs[number] = Job(Phase.ENDED, state, word(node), cancelled_by=cancelled_by, uid=int(uid))
     return jobs
-
-
-def _phase(state: str) -> Phase:
-    if state in _FINAL:
-        return Phase.ENDED
-    if state in _RUNNING:
-        return Phase.RUNNING
-    return Phase.ENDING if state in _ENDING else Phase.WAITING
-
-
-def _word(text: str) -> str:
-    return "" if text in ("n/a", "None", "None assigned", "(null)") else text
 
 
 @dataclass(frozen=True)
@@ -196,7 +195,7 @@ class _Snapshot:
         """Seconds to leave Slurm alone after this round."""
         if self.jobs is None:
             return _REST_AFTER_SILENCE
-        return min(_RESTRAINT * self.took, _LONGEST_REST)
+        return max(_SHORTEST_REST, min(_RESTRAINT * self.took, _LONGEST_REST))
 
 
 @dataclass
@@ -216,27 +215,39 @@ class SlurmView:
     _watched: set[str] = field(default_factory=set, init=False)
     _snapshot: _Snapshot = field(default=_Snapshot(), init=False)
     _round: asyncio.Task[None] | None = field(default=None, init=False)
+    _version: tuple[int, int] | None = field(default=None, init=False)
 
-    async def look(self, job_id: str, max_age: float) -> Job:
+    @property
+    def silent(self) -> bool:
+        """Whether Slurm did not answer when it was last asked."""
+        return self._snapshot.jobs is None and bool(self._snapshot.asked)
+
+    async def look(self, job_id: str) -> Job:
         """Return what Slurm says of a job, or `UNKNOWN`. From now on it is part of every query.
 
-        Parameters
-        ----------
-        job_id
-            One of our jobs.
-        max_age
-            An answer of the last so many seconds will do. It may be older: Slurm is never pressed.
+        The answer is as fresh as Slurm can bear; a job that was never asked about waits for the next round.
         """
         self._watched.add(job_id)
-        age = self.clock() - self._snapshot.taken
-        fresh = age <= max_age and job_id in self._snapshot.asked
-        if not fresh and age >= self._snapshot.rest:
+        if self.clock() - self._snapshot.taken >= self._snapshot.rest:
             await self._next_round()
+        return self.last(job_id)
+
+    def last(self, job_id: str) -> Job:
+        """Return what Slurm said of a job when it was last asked."""
         return (self._snapshot.jobs or {}).get(job_id, UNKNOWN)
+
+    def missing(self, job_id: str) -> bool:
+        """Return whether Slurm answered about this job, and its answer left the job out. That proves nothing."""
+        jobs = self._snapshot.jobs
+        return jobs is not None and job_id in self._snapshot.asked and job_id not in jobs
 
     def forget(self, job_id: str) -> None:
         """Ask about this job no more."""
         self._watched.discard(job_id)
+
+    async def marked(self) -> list[Marked]:
+        """Return every live job that carries a hub's mark; raises `SlurmSilent`. Reads the whole queue: rarely."""
+        return read_marks(await self.run(_MARKS, _QUERY_SECONDS))
 
     async def _next_round(self) -> None:
         # One for all who come meanwhile, and never two at once.
@@ -248,12 +259,37 @@ class SlurmView:
         started = self.clock()
         jobs: dict[str, Job] | None
         try:
-            jobs = read_queue(await self._query(_SQUEUE, asked))
+            jobs = await self._ask_queue(asked)
+            self._warn(asked - jobs.keys())
             jobs |= await self._ask_accounting(_unclear(asked, jobs))
         except SlurmSilent as silence:
             _log.warning("Slurm does not answer: %s", silence)
             jobs = None
         self._snapshot = _Snapshot(asked, jobs, taken=self.clock(), took=self.clock() - started)
+
+    async def _ask_queue(self, asked: frozenset[str]) -> dict[str, Job]:
+        """Ask for no more than is needed: where all jobs run, their states."""
+        last = self._snapshot.jobs or {}
+        known = {number: last[number] for number in asked & last.keys()}
+        all_run = len(known) == len(asked) and all(job.phase is Phase.RUNNING and job.node for job in known.values())
+        if all_run and await self._tells_states():
+            return read_states(await self._query(_STATES, asked), known)
+        return read_queue(await self._query(_SQUEUE, asked))
+
+    async def _tells_states(self) -> bool:
+        if self._version is None:
+            self._version = read_version(await self.run(("squeue", "--version"), _QUERY_SECONDS))
+        return self._version >= _STATES_SINCE
+
+    def _warn(self, vanished: frozenset[str]) -> None:
+        news = {job for job in vanished if not self.missing(job)}
+        if len(news) >= _ALARMING and len(news) > len(self._watched) / 2:
+            _log.critical(
+                "%d of %d jobs vanished from squeue's list at once; they count as unknown until accounting or their "
+                "owners' own queries say otherwise. Is PrivateData=jobs set, or a partition hidden from the hub?",
+                len(news),
+                len(self._watched),
+            )
 
     async def _ask_accounting(self, unclear: frozenset[str]) -> dict[str, Job]:
         try:

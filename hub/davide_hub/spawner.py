@@ -7,26 +7,29 @@ by `sudo` and by polling goes through the broker, the one view of Slurm, and the
 from __future__ import annotations
 
 import asyncio
-import pwd
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import dataclass
 from hashlib import sha256
 from secrets import token_hex
 from typing import Any
 
 from batchspawner import SlurmSpawner
 from batchspawner.api import BatchSpawnerAPIHandler
-from jupyterhub import apihandlers
-from jupyterhub.spawner import SpawnException
+from jupyterhub import apihandlers, orm
 from jupyterhub.utils import maybe_future, url_escape_path, url_path_join
 from sqlalchemy import inspect
+from sqlalchemy.exc import SQLAlchemyError
 from traitlets import Instance, Unicode
 
 from davide_hub.broker.client import BrokerClient, BrokerRefused, BrokerUnreachable
-from davide_hub.facts import Profile, Site
-from davide_hub.profiles import UnknownProfile, find_profile
-from davide_hub.slurm import Job, Phase, SlurmView
+from davide_hub.facts import Site
+from davide_hub.heard import HeardServer
+from davide_hub.nodes import Nodes
+from davide_hub.options import SessionFailed, chosen_profile
+from davide_hub.proof import Proof
+from davide_hub.states import Job, Phase
 from davide_hub.words import why_it_ended, why_it_waits
 
 # Importing batchspawner registers a handler of its own. The one that touches a spawner here is ours (callhome.py):
@@ -34,26 +37,38 @@ from davide_hub.words import why_it_ended, why_it_waits
 _handlers = apihandlers.default_handlers
 _handlers[:] = [handler for handler in _handlers if handler[1] is not BatchSpawnerAPIHandler]
 
-# How old an answer of Slurm may be. The call home makes the good news fast; these are for the bad.
-_STARTING_SECONDS = 5
-_RUNNING_SECONDS = 15
-_STOPPING_SECONDS = 1
-# How long Stop waits to see the job end after Slurm has taken the order.
-_STOP_SECONDS = 30
+# How often a starting session asks for news of Slurm; the answer comes from the one view.
+_LOOK_SECONDS = 5
+_FIRST_PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 15.0
 _LOG_LINES = 15
-# JupyterHub kills at its start-up what does not answer within this time, although Slurm says that it lives.
-_PATIENCE_SECONDS = 7 * 24 * 3600
 
-_KEPT = ("job_id", "profile_name", "session_key", "token_digest", "node", "port", "ended")
+_KEPT = ("job_id", "profile_name", "session_key", "token_digest", "node", "port", "stopping", "ended")
 
 
-class SessionFailed(SpawnException):  # type: ignore[misc]
-    """A session did not start; the sentence is shown to the user as it is."""
+class NeverSubmitted(Exception):  # noqa: N818 - it is what it says
+    """The hub ended before it had asked for a job: there is nothing to take up, and nothing was lost."""
 
-    def __init__(self, sentence: str, *, reason: str, log: str = "") -> None:
-        super().__init__(sentence, reason=reason)
-        self.jupyterhub_message = sentence  # what the pages show; JupyterHub's own names are these
-        self.session_log = log
+
+@dataclass(frozen=True)
+class Adoption:
+    """A session that runs although the database does not know it, as the broker's ledger has it.
+
+    Attributes
+    ----------
+    key, job, profile
+        The session, its job's number, and the profile it was started with.
+    token
+        The API token that it was given.
+    port
+        Where its server listens; 0 if it does not yet.
+    """
+
+    key: str
+    job: str
+    profile: str
+    token: str
+    port: int
 
 
 class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
@@ -61,15 +76,18 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
 
     site = Instance(Site, config=True, help="The site's facts.")
     broker = Instance(BrokerClient, config=True, help="Who submits and cancels.")
-    # No trait: JupyterHub would hand each session a copy of its own.
-    slurm = SlurmView()
+    # No traits: JupyterHub would hand each session a copy of its own.
+    proof: Proof
+    nodes: Nodes
 
     profile_name = Unicode(help="The profile that the session was started with.")
     session_key = Unicode(help="The name of this start: of its folder in the user's home, and in the job's name.")
     token_digest = Unicode(help="SHA-256 of the session's API token, by which a call home is known.")
     node = Unicode(help="Where the session runs.")
+    stopping = Unicode(help="Not empty once the session is to end, so that a restarted hub goes on with that.")
     ended = Unicode(help="How the last session ended, in a sentence; empty if the user stopped it here.")
 
+    api_token: str
     # JupyterHub reads any text here as "there is a form". The form itself is templates/spawn.html.
     options_form = "profiles"
 
@@ -79,7 +97,8 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
         self._submission: asyncio.Task[None] | None = None
         self._runs_since: float | None = None
         self._news = "Asking Slurm for a place"
-        self._taken_down = False
+        self._closed = self._proved = False
+        self.to_adopt: Adoption | None = None
 
     # -- options: the name of a profile, and nothing else
 
@@ -93,25 +112,22 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
 
     def apply_user_options(self, _spawner: DavideSpawner, options: dict[str, Any]) -> None:
         """Take the profile from a start's options. Form, REST and saved options all come through here."""
-        self.profile_name = self._chosen(options).name
-
-    def _chosen(self, options: dict[str, Any]) -> Profile:
-        unknown = ", ".join(sorted(ascii(name) for name in options.keys() - {"profile"}))
-        if unknown:
-            raise SessionFailed(f"There is no option {unknown[:80]}; there is only profile.", reason="options")
-        try:
-            return find_profile(self.site.profiles, options.get("profile", self.site.profiles[0].name))
-        except UnknownProfile as error:
-            raise SessionFailed(f"There is {error}.", reason="options") from None
+        if self.to_adopt is None:
+            self.profile_name = chosen_profile(self.site, options).name
 
     # -- the life of a session
 
     async def start(self) -> tuple[str, int]:
         """Submit the job and wait until its server calls home; return where it listens."""
-        self.profile_name = self._chosen(self.user_options).name
-        self.ended = ""
+        if self.to_adopt is not None:
+            return await self._start_adopted(self.to_adopt)
+        self.profile_name = chosen_profile(self.site, self.user_options).name
+        self._require_room()
+        self.ended = self.stopping = ""
         self.session_key = token_hex(8)
         self.token_digest = digest(self.api_token)
+        # Before anybody hears of it: a hub that dies in the next instant must know what it asked for.
+        self._save()
         # A task of its own: a start that is cancelled in just this moment still learns which job to cancel.
         self._submission = asyncio.create_task(self._submit())
         try:
@@ -122,32 +138,119 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
             raise
         return self.node, self.port
 
+    async def _start_adopted(self, adoption: Adoption) -> tuple[str, int]:
+        """Take a job's place in JupyterHub's books instead of submitting one."""
+        self.to_adopt = None
+        self.session_key, self.job_id, self.profile_name = adoption.key, adoption.job, adoption.profile
+        self.token_digest = digest(adoption.token)
+        self._use_token(adoption.token)
+        self._save()
+        while adoption.port and not self._at_home.is_set():
+            job = await self._job()
+            if job.phase is Phase.RUNNING and job.node:
+                self.node, self.port = job.node, adoption.port
+                self._save()
+                self._at_home.set()
+            elif job.phase is Phase.ENDED:
+                break
+            else:
+                await asyncio.sleep(_FIRST_PAUSE_SECONDS)
+        await self._wait_for_call_home()
+        return self.node, self.port
+
+    def _use_token(self, token: str) -> None:
+        """Let in the session with the token it has, with the rights of the one that JupyterHub has just made."""
+        made = orm.APIToken.find(inspect(self.orm_spawner).session, self.api_token)
+        self.user.new_api_token(token, note=self.token_note, scopes=made.scopes)
+        self.api_token = token
+
+    async def resume(self) -> None:
+        """Take up a start that an earlier hub began: find its job, and wait until its server calls home.
+
+        Raises
+        ------
+        NeverSubmitted
+            If Slurm never heard of it. The session is closed then, and none can turn up later.
+        SessionFailed
+            As from `start`.
+        """
+        try:
+            if not self.job_id:
+                await self._find_job()
+            if not self.node:
+                await self._wait_for_call_home()
+        except SessionFailed as failure:
+            self.ended = failure.message
+            raise
+        self._set_server()
+
+    async def _find_job(self) -> None:
+        async for _ in _attempts():
+            try:
+                found = await self.broker.look(self.user.name, self.session_key)
+                if found["number"]:
+                    self._take_job(found["number"])
+                    return
+                await self.broker.cancel(self.user.name, self.session_key)
+            except BrokerRefused as refusal:
+                if refusal.kind == "unknown_session":
+                    raise NeverSubmitted from refusal
+                self._news = str(refusal)
+            except BrokerUnreachable as error:
+                self._news = str(error)
+            else:
+                raise NeverSubmitted
+
+    def _require_room(self) -> None:
+        limit = self.site.session.per_user
+        others = [one for one in self.user.spawners.values() if one is not self and one.active]
+        if len(others) >= limit:
+            number = "one session" if limit == 1 else f"{limit} sessions"
+            raise SessionFailed(
+                f"You have {len(others)} running; this site allows {number} at a time. End one first.", reason="limit"
+            )
+
     async def _submit(self) -> None:
         environment = {name: text for name, text in self.get_env().items() if name.startswith("JUPYTERHUB_")}
-        try:
-            self.job_id = await self.broker.submit(self.user.name, self.profile_name, self.session_key, environment)
-        except BrokerRefused as refusal:
-            raise SessionFailed(_refusal(refusal), reason=refusal.kind) from refusal
-        except BrokerUnreachable as error:
-            raise SessionFailed(str(error), reason="broker") from error
-        self.log.info("%s is job %s (session %s)", self._log_name, self.job_id, self.session_key)
+        async for _ in _attempts():
+            try:
+                number = await self.broker.submit(
+                    self.user.name, self.name, self.profile_name, self.session_key, environment
+                )
+            except BrokerRefused as refusal:
+                if refusal.kind != "busy":
+                    raise SessionFailed(str(refusal), reason=refusal.kind) from refusal
+                self._news = f"{refusal} Your session is submitted as soon as it does."
+            except BrokerUnreachable:
+                self._news = "A part of the hub is not running. Your session is submitted as soon as it is back."
+            else:
+                self._take_job(number)
+                return
+            if self.stopping:
+                return
+
+    def _take_job(self, number: str) -> None:
+        self.job_id = number
+        self.log.info("%s is job %s (session %s)", self._log_name, number, self.session_key)
         self._save()
 
     async def _wait_for_call_home(self) -> None:
         while not self._at_home.is_set():
             with suppress(TimeoutError):
-                async with asyncio.timeout(_STARTING_SECONDS):
+                async with asyncio.timeout(_LOOK_SECONDS):
                     await self._at_home.wait()
-            if not self._at_home.is_set():
+            if not self._at_home.is_set() and self.job_id:
                 await self._look_after_start()
+        self._set_server()
 
     async def _look_after_start(self) -> None:
-        job = await self.slurm.look(self.job_id, _STARTING_SECONDS)
+        job = await self._job()
         if self._at_home.is_set():
             return
         if job.phase is Phase.ENDED:
+            why = why_it_ended(job, await self.proof.uid_of(self.user.name))
             raise SessionFailed(
-                f"The session ended before JupyterLab was up. {why_it_ended(job, self._uid())}",
+                f"The session ended before JupyterLab was up. {why}",
                 reason="ended",
                 log=await self._log_end(),
             )
@@ -163,66 +266,95 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
                 log=await self._log_end(),
             )
 
-    async def call_home(self, port: int) -> bool:
-        """Take note that the session's server listens; return whether Slurm knows where.
+    async def _job(self) -> Job:
+        return await self.proof.job(self.user.name, self.session_key, self.job_id)
+
+    async def call_home(self, port: int, address: str) -> bool:
+        """Take note that the session's server listens; return whether it is known where.
 
         Parameters
         ----------
         port
-            What the server says. The node is Slurm's to say.
+            What the server says.
+        address
+            Where the connection comes from. It is a node's, and the job's own as far as Slurm has told; the server
+            itself is not asked.
         """
-        job = await self.slurm.look(self.job_id, 0)
-        if job.phase is not Phase.RUNNING or not job.node:
+        node = await self.nodes.name_of(address)
+        known = self.proof.view.last(self.job_id).node if self.job_id else ""
+        if not node:
+            # An address that the site's names don't explain (another network of the node): then Slurm must say.
+            job = await self._job() if self.job_id else None
+            node = job.node if job is not None and job.phase is Phase.RUNNING else ""
+        if not node or (known and node != known):
+            self.log.warning("%s: a call home from %s, job %s runs on %s", self._log_name, address, self.job_id, known)
             return False
-        self.node, self.port = job.node, port
+        self.node, self.port = node, port
         self._save()
         self._at_home.set()
         return True
 
+    def _set_server(self) -> None:
+        """Tell JupyterHub where the session listens, and that nobody has to try."""
+        server = self.server
+        if server is not None:
+            server.proto, server.ip, server.port = "http", self.node, self.port
+            self._server = HeardServer(orm_server=server.orm_server)
+            self._commit()
+
     async def poll(self) -> int | None:
-        """Return None while the session lives, or may live: only a final state from Slurm ends it."""
+        """Return None while the session lives, or may live: only a proof ends it."""
         if self._submission is not None and not self._submission.done():
             return None
         if not self.job_id:
+            return None if self.session_key and not self._closed else 1
+        job = await self._job()
+        if job.phase is Phase.WAITING and self.node:
+            # Its kernels are gone, and started anew it would be an empty session that nobody asked for.
+            self.ended = "The session's job was put back into the queue, so its kernels are lost. Start a new session."
             return 1
-        job = await self.slurm.look(self.job_id, _RUNNING_SECONDS)
         if job.phase is not Phase.ENDED:
             return None
-        self.ended = self.ended or why_it_ended(job, self._uid())
+        self._proved = True
+        if not self.stopping:
+            self.ended = self.ended or why_it_ended(job, await self.proof.uid_of(self.user.name))
         return 1
 
     async def stop(self, now: bool = False) -> None:  # noqa: ARG002 - JupyterHub's signature
-        """Have the job cancelled, and see it end. Goes on until Slurm has taken the order: no job is left."""
+        """Have the session ended. Goes on until the broker has taken the order: no job is left, and none comes."""
+        self.stopping = "yes"
+        self._save()
         if self._submission is not None:
             await asyncio.gather(self._submission, return_exceptions=True)
-        pause = 1.0
-        while self.job_id and not await self._cancelled():
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, 30)
-        deadline = time.monotonic() + _STOP_SECONDS
-        while self.job_id and time.monotonic() < deadline:
-            job = await self.slurm.look(self.job_id, _STOPPING_SECONDS)
-            if job.phase in (Phase.ENDING, Phase.ENDED):
-                break
-            await asyncio.sleep(_STOPPING_SECONDS)
+        async for _ in _attempts():
+            if not self.session_key or await self._cancelled():
+                return
 
     async def _cancelled(self) -> bool:
         try:
+            # If it is not gone yet, the reconciliation goes on with it.
             await self.broker.cancel(self.user.name, self.session_key)
         except BrokerUnreachable:
             self.log.warning("%s: job %s waits to be cancelled", self._log_name, self.job_id)
             return False
         except BrokerRefused as refusal:
             self.log.warning("%s: job %s can't be cancelled: %s", self._log_name, self.job_id, refusal)
-            # Nothing that waiting would mend: the account or the broker's memory of the session is gone.
-            return refusal.kind in ("unknown_session", "wrong_password")
-        self._taken_down = True
+            # The broker does not know of any such session: nothing that waiting would mend.
+            if refusal.kind != "unknown_session":
+                return False
+        self._closed = True
         return True
 
     async def run_post_stop_hook(self) -> None:
-        """Leave nothing behind: no token that works, no secrets in the user's home, no job."""
-        if self.job_id and not self._taken_down:
-            await self._cancelled()
+        """Leave nothing behind: no token that works, no secrets in the user's home."""
+        if self.session_key and not self._closed:
+            try:
+                if self._proved:
+                    await self.broker.close(self.user.name, self.session_key)
+                else:
+                    await self.broker.cancel(self.user.name, self.session_key)
+            except (BrokerRefused, BrokerUnreachable) as error:
+                self.log.warning("%s: session %s is closed later: %s", self._log_name, self.session_key, error)
         self._revoke_token()
         await maybe_future(super().run_post_stop_hook())
 
@@ -230,11 +362,15 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
         # By its note, since the hub does not know the token any more if it was restarted since the session's start.
         user = self.user.orm_user
         database = inspect(user).session
-        note = f"Server at {url_path_join(self.user.base_url, url_escape_path(self.name), '/')}"
         for token in list(user.api_tokens):
-            if token.note == note:
+            if token.note == self.token_note:
                 database.delete(token)
         database.commit()
+
+    @property
+    def token_note(self) -> str:
+        """What JupyterHub writes beside the API token of this server."""
+        return f"Server at {url_path_join(self.user.base_url, url_escape_path(self.name), '/')}"
 
     # -- what survives a restart of the hub
 
@@ -248,37 +384,34 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
         for name in _KEPT:
             if name in state:
                 setattr(self, name, state[name])
+        if self.node:
+            self._at_home.set()
 
     def clear_state(self) -> None:
         """Forget the job, but not how it ended."""
         if self.job_id:
-            self.slurm.forget(self.job_id)
+            self.proof.view.forget(self.job_id)
         super().clear_state()
-        self.session_key = self.token_digest = self.node = ""
+        self.session_key = self.token_digest = self.node = self.stopping = ""
         self.port = 0
         self._at_home.clear()
         self._submission = None
         self._runs_since = None
-        self._taken_down = False
+        self._closed = self._proved = False
 
     def _save(self) -> None:
         # JupyterHub saves only once the server is up: a hub that is restarted earlier would know of no job.
         self.orm_spawner.state = self.get_state()
-        inspect(self.orm_spawner).session.commit()
+        self._commit()
 
-    async def get_url(self) -> str:
-        """Return where the session listens: a restarted hub asks. One that still waits answers once it is up."""
-        self.http_timeout = _PATIENCE_SECONDS
-        if self.node:
-            return f"http://{self.node}:{self.port}{self.server.base_url}"
+    def _commit(self) -> None:
+        database = inspect(self.orm_spawner).session
         try:
-            await self._wait_for_call_home()
-        except SessionFailed as failure:
-            # Raising here would end the hub. JupyterHub gives up a session that does not answer: soon, then.
-            self.ended = failure.message
-            self.http_timeout = 1
-            return str(self.server.url)
-        return f"http://{self.node}:{self.port}{self.server.base_url}"
+            database.commit()
+        except SQLAlchemyError:
+            # Else every later query of anybody would fail, too.
+            database.rollback()
+            raise
 
     # -- what the user reads
 
@@ -297,7 +430,7 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
             self._news = f"{where} is in the queue: {why_it_waits(job)}"
         elif job.phase is Phase.RUNNING:
             self._news = f"{where} runs on {job.node}; JupyterLab is starting"
-        elif job.phase is Phase.UNKNOWN:
+        elif self.proof.view.silent:
             self._news = f"{where} is submitted; Slurm does not answer at the moment"
 
     async def _log_end(self) -> str:
@@ -308,17 +441,16 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
             return ""
         return "\n".join(log.splitlines()[-_LOG_LINES:])
 
-    def _uid(self) -> int | None:
-        try:
-            return pwd.getpwnam(self.user.name).pw_uid
-        except KeyError:
-            return None
-
 
 def digest(token: str) -> str:
     """Return what the database may keep of a token: enough to know it again, not enough to use it."""
     return sha256(token.encode()).hexdigest()
 
 
-def _refusal(refusal: BrokerRefused) -> str:
-    return f"Slurm refused the session: {refusal}" if refusal.kind == "slurm" else str(refusal)
+async def _attempts() -> AsyncIterator[None]:
+    """Yield again and again, at growing intervals."""
+    pause = _FIRST_PAUSE_SECONDS
+    while True:
+        yield
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)

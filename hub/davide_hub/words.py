@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pwd
 
-from davide_hub.slurm import Job
+from davide_hub.states import Job
 
 # squeue(1), "JOB REASON CODES": what a student can make something of.
 _WAITING = {
@@ -33,6 +33,7 @@ _ENDED = {
     "BOOT_FAIL": "The node of the session did not start. Start a new session.",
     "LAUNCH_FAILED": "The node could not start the session. Start a new session.",
     "OUT_OF_MEMORY": "The session used more memory than its profile has. Choose a larger profile.",
+    "GONE": "Slurm has no record of the session's job any more.",
     "PREEMPTED": "A job of higher priority took the session's place.",
 }
 

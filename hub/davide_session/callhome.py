@@ -5,18 +5,32 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator
+from pathlib import Path
+from ssl import SSLContext
 
-from jupyterhub.httpclient import fetch
+from davide_session.hub_client import fetch
 
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 10.0
 
 
-async def call_home(
-    url: str, token: str, port: int, log: logging.Logger, client_options: Mapping[str, Any] | None = None
-) -> None:
+def note_port(folder: Path, port: int) -> None:
+    """Write down where the session listens, for a hub that has lost its database and takes this session up again.
+
+    Parameters
+    ----------
+    folder
+        The session's folder.
+    port
+        Where the server listens already.
+    """
+    draft = folder / ".listening.json"
+    draft.write_text(json.dumps({"port": port}))
+    draft.replace(folder / "listening.json")
+
+
+async def call_home(url: str, token: str, port: int, log: logging.Logger, tls: SSLContext | None = None) -> None:
     """Tell the hub this session's port, again and again until it has heard.
 
     A hub that restarts, or a network that is out, must not cost a session; so this never gives up. A hub that
@@ -32,13 +46,13 @@ async def call_home(
         Where the server listens already.
     log
         Gets one line for each new reason of a failure.
-    client_options
-        For `jupyterhub.httpclient.fetch`, such as the TLS context.
+    tls
+        By what the hub is known, and with what this session shows who it is.
     """
     last_reason = ""
     async for _ in _attempts():
         try:
-            await asyncio.wait_for(_post(url, token, port, client_options or {}), timeout=30)
+            await asyncio.wait_for(_post(url, token, port, tls), timeout=30)
         except Exception as error:  # noqa: BLE001 - whatever it is, the hub hasn't heard
             reason = f"{type(error).__name__}: {error}"
             if reason != last_reason:
@@ -57,6 +71,6 @@ async def _attempts() -> AsyncIterator[None]:
         pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
 
-async def _post(url: str, token: str, port: int, client_options: Mapping[str, Any]) -> None:
+async def _post(url: str, token: str, port: int, tls: SSLContext | None) -> None:
     headers = {"Authorization": f"token {token}", "Content-Type": "application/json"}
-    await fetch(url, method="POST", headers=headers, data=json.dumps({"port": port}), **client_options)
+    await fetch(url, method="POST", headers=headers, data=json.dumps({"port": port}), ssl=tls)

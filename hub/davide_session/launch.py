@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from davide_session.claim import NotClaimed, claim
 from davide_session.environment import EnvironmentFileError, read_environment
 from davide_session.handouts import finish_sync, start_sync
 from davide_session.scratch import private_folder
@@ -16,12 +18,16 @@ from davide_session.scratch import private_folder
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one session until its end; return its exit status."""
+    # What is imported stays till the end: looking for garbage in it, again and again, takes a fifth of the start.
+    gc.disable()
     arguments = _parser().parse_args(argv)
     os.umask(0o077)
     try:
+        if job_id := os.environ.get("SLURM_JOB_ID"):
+            claim(arguments.environment.parent, job_id)
         variables = read_environment(arguments.environment)
-    except EnvironmentFileError as error:
-        print(error, file=sys.stderr)
+    except (NotClaimed, EnvironmentFileError) as reason:
+        print(reason, file=sys.stderr)
         return 1
     # Until the server has a handler of its own: a session cancelled in its first second leaves nothing behind either.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -36,15 +42,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         if os.environ.get("TMPDIR", "/tmp") == "/tmp":  # noqa: S108 - only compared
             os.environ["TMPDIR"] = str(private / "tmp")
 
-        # jsonschema tries this import for a check that nothing here uses, and it compiles a grammar for 1 s.
-        sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
-        # Not at the top: Jupyter reads the variables above when it is imported, and takes a second that the
-        # hand-outs use.
-        from davide_session.server import serve
-        from davide_session.settings import Place, settings
+        # Not at the top: Jupyter reads the variables above when it is imported, in a time that the hand-outs use.
+        from davide_session.lean import import_jupyterlab, lean_imports
+
+        with lean_imports():
+            from davide_session.server import serve
+            from davide_session.settings import Place, settings
+
+            import_jupyterlab()
 
         finish_sync(sync)
-        serve(settings(Place(home, private, arguments.software, arguments.kernel, arguments.course)))
+        place = Place(home, private, arguments.software, arguments.kernel, arguments.course)
+        serve(settings(place), arguments.environment.parent)
     return 0
 
 

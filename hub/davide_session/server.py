@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import os
 import socket
+from pathlib import Path
 from typing import Any
 
 from jupyter_client.kernelspec import KernelSpecManager
@@ -14,7 +16,7 @@ from jupyterhub.singleuser.extension import JupyterHubSingleUser
 from tornado.netutil import bind_sockets
 from traitlets import List, Unicode
 
-from davide_session.callhome import call_home
+from davide_session.callhome import call_home, note_port
 from davide_session.settings import EXTENSIONS
 
 
@@ -53,12 +55,7 @@ class SessionServer(ServerApp):  # type: ignore[misc]
 
     async def _post_start(self) -> None:
         await super()._post_start()
-        hub = self._starter_app.hub_auth
-        url = f"{hub.api_url}/davide/call-home"
-        # Kept, because the event loop alone holds tasks by weak references.
-        self._call_home = asyncio.create_task(
-            call_home(url, hub.api_token, self.port, self.log, self._starter_app.hub_http_client_opts)
-        )
+        self._starter_app.call_home(self.port)
 
 
 class Session(JupyterHubSingleUser):  # type: ignore[misc]
@@ -67,10 +64,38 @@ class Session(JupyterHubSingleUser):  # type: ignore[misc]
     name = app_namespace = "davide-session"
     serverapp_class = SessionServer
     load_other_extensions = False
+    folder: Path
     serverapp_config = {"jpserver_extensions": EXTENSIONS}  # noqa: RUF012 - what the base class declares
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._at_home = asyncio.Event()
 
     async def check_hub_version(self) -> None:
         """Do nothing: the stock method ends a server whose hub is away for a minute. The call home waits."""
+
+    def call_home(self, port: int) -> None:
+        """Begin to tell the hub where this session listens."""
+        try:
+            note_port(self.folder, port)
+        except OSError as error:
+            self.log.warning("Where this session listens could not be written down: %s", error)
+        url = f"{self.hub_auth.api_url}/davide/call-home"
+        tls = self.hub_http_client_opts.get("ssl")
+        # Kept, because the event loop alone holds tasks by weak references.
+        self._call_home = asyncio.create_task(call_home(url, self.hub_auth.api_token, port, self.log, tls))
+        self._call_home.add_done_callback(self._settle)
+
+    def _settle(self, _call_home: asyncio.Task[None]) -> None:
+        # See launch.main: now there is time. What was imported is put where it is never looked through again.
+        gc.freeze()
+        gc.enable()
+        self._at_home.set()
+
+    async def keep_activity_updated(self) -> None:
+        """Tell the hub of activity, as stock does, but not before it knows that there is a session."""
+        await self._at_home.wait()
+        await super().keep_activity_updated()
 
 
 def bind_free_port(address: str, attempts: int = 5) -> list[socket.socket]:
@@ -88,8 +113,9 @@ def bind_free_port(address: str, attempts: int = 5) -> list[socket.socket]:
     raise AssertionError("attempts must be positive")
 
 
-def serve(config: Any) -> None:
-    """Run a session with these settings until it is told to stop."""
+def serve(config: Any, folder: Path) -> None:
+    """Run a session with these settings until it is told to stop; `folder` is its own, in the user's home."""
+    Session.folder = folder
     # What the hub wrote there is meant for the stock class; ours asks the system for a free port.
     os.environ.setdefault("JUPYTERHUB_SERVICE_URL", "http://:0/")
     server = Session.initialize_server(argv=[], config=config)

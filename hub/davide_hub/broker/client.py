@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import SecretStr, ValidationError
 
 from davide_hub.broker.protocol import (
-    MAX_LINE,
     BadMessage,
     Cancel,
+    Claim,
+    Close,
     Log,
     Login,
+    Look,
+    Recall,
     Refusal,
     RefusalKind,
     Request,
+    Sessions,
     Submit,
     Ticket,
     decode_reply,
     encode_request,
 )
 
+# A ledger of 10,000 sessions.
+_MAX_REPLY = 4 * 1024 * 1024
 # The broker is back within a second of a restart.
 _CONNECT_SECONDS = 10
 # Longer than the broker takes at worst (its queue, then Slurm): so nobody asks again while it still works.
@@ -42,6 +50,17 @@ class BrokerUnreachable(Exception):  # noqa: N818
 
     def __init__(self) -> None:
         super().__init__("A part of the hub is not running. Try again in a minute, then tell the site's support.")
+
+
+@dataclass(frozen=True)
+class LedgerEntry:
+    """A session that may still have a job, as the broker's ledger has it; see `broker.ledger.Entry`."""
+
+    key: str
+    user: str
+    server: str
+    state: str
+    job: str
 
 
 @dataclass(frozen=True)
@@ -66,13 +85,35 @@ class BrokerClient:
         """Return whether the user's log-in still counts."""
         return await self._ask(Ticket(user=user)) == "yes"
 
-    async def submit(self, user: str, profile: str, session_key: str, environment: dict[str, str]) -> str:
-        """Start a session and return its job number; the same key gives the same job."""
-        return await self._ask(Submit(user=user, profile=profile, session_key=session_key, environment=environment))
+    async def submit(self, user: str, server: str, profile: str, session_key: str, environment: dict[str, str]) -> str:
+        """Start a session and return its job's number; the same key gives the same job."""
+        request = Submit(user=user, server=server, profile=profile, session_key=session_key, environment=environment)
+        return await self._ask(request)
 
-    async def cancel(self, user: str, session_key: str) -> None:
-        """Tell Slurm to end the session's job."""
-        await self._ask(Cancel(user=user, session_key=session_key))
+    async def cancel(self, user: str, session_key: str) -> bool:
+        """End a session; return whether no job is left and none can come. Else ask again later."""
+        return await self._ask(Cancel(user=user, session_key=session_key)) == "gone"
+
+    async def close(self, user: str, session_key: str) -> None:
+        """Tell that the session's job has ended, as Slurm said."""
+        await self._ask(Close(user=user, session_key=session_key))
+
+    async def look(self, user: str, session_key: str) -> dict[str, Any]:
+        """Return what Slurm tells the owner about the session's job; see `OwnersJob`."""
+        return dict(json.loads(await self._ask(Look(user=user, session_key=session_key))))
+
+    async def sessions(self) -> tuple[str, list[LedgerEntry]]:
+        """Return the name of this hub in its marks, and all sessions that may still have a job."""
+        told = json.loads(await self._ask(Sessions()))
+        return told["hub"], [LedgerEntry(**row) for row in told["sessions"]]
+
+    async def recall(self, user: str, session_key: str) -> dict[str, Any]:
+        """Return what a session was started with and has told since: `token`, `profile`, `port` (0: not yet)."""
+        return dict(json.loads(await self._ask(Recall(user=user, session_key=session_key))))
+
+    async def claim(self, user: str, session_key: str, job: str) -> str:
+        """Have the broker take up a marked job; return the server's name."""
+        return await self._ask(Claim(user=user, session_key=session_key, job=job))
 
     async def log_end(self, user: str, session_key: str) -> str:
         """Return the last lines of the session's log, or nothing."""
@@ -101,6 +142,6 @@ class BrokerClient:
         async with asyncio.timeout(_CONNECT_SECONDS):
             while True:
                 try:
-                    return await asyncio.open_unix_connection(self.socket, limit=2 * MAX_LINE)
+                    return await asyncio.open_unix_connection(self.socket, limit=_MAX_REPLY)
                 except (FileNotFoundError, ConnectionRefusedError):
                     await asyncio.sleep(0.2)  # it is being restarted

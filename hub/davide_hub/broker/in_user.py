@@ -11,12 +11,23 @@ import json
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 _FOLDER = ".local/share/davide-hub"
-_LOG_BYTES = 4096
+_ENVIRONMENT = "environment.json"
+# Written by the session itself once its server listens (davide_session.callhome).
+_LISTENING = "listening.json"
+_READ_BYTES = 4096
+_ENVIRONMENT_BYTES = 256 * 1024
 # sysexits.h, EX_IOERR: not a code that Slurm's commands use.
 CANNOT_WRITE = 74
+
+# --all: jobs in hidden partitions too. One user: squeue then asks the controller for that user's jobs only. With
+# their header lines, so that an honest "none" is not the same as no answer.
+_QUEUE = ("squeue", "--all", "--states=all", "--format=%i|%T|%B|%r|%U|%V|%k")
+_RECORD = ("sacct", "--parsable2", "--allocations", "--format=JobIDRaw,State,NodeList,UID")
 
 
 def session_folder(home: Path, key: str) -> Path:
@@ -27,48 +38,65 @@ def session_folder(home: Path, key: str) -> Path:
 def main() -> None:
     """Do the one thing that standard input asks for."""
     order = json.load(sys.stdin)
-    folder = session_folder(Path.home(), order["session_key"])
     try:
-        if order["verb"] == "submit":
-            _submit(folder, order["environment"], order["script"])
-        elif order["verb"] == "cancel":
-            _discard(folder)
-            _become("scancel", "--", order["job_id"])
-        elif order["verb"] == "discard":
-            _discard(folder)
-        else:
-            _print_log(folder)
+        _do(order["verb"], order)
     except OSError as error:
-        print(f"can't use {error.filename or folder}: {error.strerror}", file=sys.stderr)
+        print(f"can't use {error.filename or 'the home'}: {error.strerror}", file=sys.stderr)
         sys.exit(CANNOT_WRITE)
 
 
-def _submit(folder: Path, environment: dict[str, str], script: str) -> None:
+def _do(verb: str, order: dict[str, Any]) -> None:
+    match verb:
+        case "submit":
+            _submit(_folder(order), order)
+        case "queue":
+            _become(*_QUEUE, f"--user={order['user']}")
+        case "record":
+            _become(*_RECORD, f"--jobs={order['job']}")
+        case "cancel":
+            _become("scancel", "--", *order["jobs"])
+        case "discard":
+            (_folder(order) / _ENVIRONMENT).unlink(missing_ok=True)
+        case "recall":
+            # A line each: both are JSON that was written without line breaks.
+            for name in (_ENVIRONMENT, _LISTENING):
+                with suppress(FileNotFoundError):
+                    _print_end(_folder(order) / name, _ENVIRONMENT_BYTES)
+                print(flush=True)
+        case "log":
+            _print_end(_folder(order) / "session.log", _READ_BYTES)
+
+
+def _folder(order: dict[str, Any]) -> Path:
+    return session_folder(Path.home(), order["session_key"])
+
+
+def _submit(folder: Path, order: dict[str, Any]) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = folder / ".environment.json"
+    draft = folder / f".{_ENVIRONMENT}"
     draft.unlink(missing_ok=True)
     with draft.open("x") as file:  # 0600 by the umask, from the first byte on
-        json.dump(environment, file)
-    draft.replace(folder / "environment.json")
+        json.dump(order["environment"], file)
+    draft.replace(folder / _ENVIRONMENT)
     # Slurm hands the submitter's umask and limits on to the job. Ours are none of the user's business:
     # the umask is the usual one again, and --propagate=NONE leaves the limits to the compute node.
     os.umask(0o022)
     os.chdir(Path.home())  # the job starts where its submitter stands
     stdin = os.memfd_create("session.sbatch")
-    os.write(stdin, script.encode())
+    os.write(stdin, order["script"].encode())
     os.lseek(stdin, 0, os.SEEK_SET)
     os.dup2(stdin, 0)
-    _become("sbatch", "--parsable", "--propagate=NONE")
+    # The mark stands here and not in the script, which a site may rewrite.
+    _become("sbatch", "--parsable", "--propagate=NONE", f"--comment={order['mark']}")
 
 
-def _discard(folder: Path) -> None:
-    (folder / "environment.json").unlink(missing_ok=True)
-
-
-def _print_log(folder: Path) -> None:
-    with (folder / "session.log").open("rb") as file:
-        file.seek(max(0, os.fstat(file.fileno()).st_size - _LOG_BYTES))
-        sys.stdout.buffer.write(file.read(_LOG_BYTES))
+def _print_end(path: Path, size: int) -> None:
+    # A link could lead anywhere the user may read, and a pipe would keep us waiting.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - size))
+        sys.stdout.buffer.write(file.read(size))
+        sys.stdout.buffer.flush()
 
 
 def _become(program: str, *arguments: str) -> None:

@@ -13,6 +13,9 @@ _T = TypeVar("_T")
 
 UserName = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_.-]{0,31}\z")]
 SessionKey = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}\z")]
+# What JupyterHub calls a user's server; empty is the default one. It goes into files of the broker only.
+ServerName = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f/]{0,64}\z")]
+JobNumber = Annotated[str, Field(pattern=r"^[0-9]{1,10}\z")]
 ProfileName = Annotated[str, Field(min_length=1, max_length=64)]
 # The hub's own variables only: PATH, LD_PRELOAD or PYTHONPATH would be a taken hub's code in the user's job.
 Variable = Annotated[str, Field(pattern=r"^JUPYTERHUB_[A-Z_]{1,60}\z")]
@@ -23,9 +26,10 @@ RefusalKind = Literal[
     "not_allowed",  # the account is real, and may not use this service
     "no_ticket",  # the user's last log-in is too long ago
     "unknown_session",  # no such session of this user
+    "ended",  # the session was ended before: its key starts nothing any more
     "unknown_profile",
     "slurm",  # Slurm said no: the sentence is Slurm's own
-    "busy",  # not now: try again
+    "busy",  # not now, or Slurm is silent and what happened is not known: ask again with the same key
     "bad_request",
     "failed",  # the broker itself could not
 ]
@@ -51,21 +55,61 @@ class Ticket(_Message):
 
 
 class Submit(_Message):
-    """Start a session. Asking twice with one key is asking once: the second answer is the first one's."""
+    """Start a session. Asking again with one key is asking once: there is never a second job of a session."""
 
     verb: Literal["submit"] = "submit"
     user: UserName
+    server: ServerName
     profile: ProfileName
     session_key: SessionKey
     environment: Annotated[dict[Variable, Value], Field(max_length=40)]
 
 
 class Cancel(_Message):
-    """End a session that the broker started."""
+    """End a session: no secrets, no job, and none that turns up late. Asked again until the answer is "gone"."""
 
     verb: Literal["cancel"] = "cancel"
     user: UserName
     session_key: SessionKey
+
+
+class Close(_Message):
+    """Note that a session's job has ended, as Slurm's list says. Asks Slurm nothing."""
+
+    verb: Literal["close"] = "close"
+    user: UserName
+    session_key: SessionKey
+
+
+class Look(_Message):
+    """Ask Slurm as the owner what became of a session's job."""
+
+    verb: Literal["look"] = "look"
+    user: UserName
+    session_key: SessionKey
+
+
+class Sessions(_Message):
+    """Which sessions may still have a job?"""
+
+    verb: Literal["sessions"] = "sessions"
+
+
+class Recall(_Message):
+    """Take up a session that the hub has forgotten: return what it was started with."""
+
+    verb: Literal["recall"] = "recall"
+    user: UserName
+    session_key: SessionKey
+
+
+class Claim(_Message):
+    """Take up a job that carries our mark, and that even the ledger has forgotten."""
+
+    verb: Literal["claim"] = "claim"
+    user: UserName
+    session_key: SessionKey
+    job: JobNumber
 
 
 class Log(_Message):
@@ -76,7 +120,7 @@ class Log(_Message):
     session_key: SessionKey
 
 
-Request = Login | Ticket | Submit | Cancel | Log
+Request = Login | Ticket | Submit | Cancel | Close | Look | Sessions | Recall | Claim | Log
 _REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="verb")])
 
 
@@ -124,6 +168,8 @@ def decode_request(line: bytes) -> Request:
     BadMessage
         If it is none, in any way: too long, not JSON, an unknown verb or field, a value out of bounds.
     """
+    if len(line) > MAX_LINE:
+        raise BadMessage(f"longer than {MAX_LINE} bytes")
     return _decode(_REQUEST, line)
 
 
@@ -137,8 +183,6 @@ def _line(data: dict[str, Any]) -> bytes:
 
 
 def _decode(adapter: TypeAdapter[_T], line: bytes) -> _T:
-    if len(line) > MAX_LINE:
-        raise BadMessage(f"longer than {MAX_LINE} bytes")
     try:
         return adapter.validate_json(line)
     except ValidationError as error:

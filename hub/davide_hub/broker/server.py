@@ -16,7 +16,9 @@ import threading
 import time
 from pathlib import Path
 
-from davide_hub.broker.keep import Sessions, Tickets
+from davide_hub.broker.keep import Tickets
+from davide_hub.broker.ledger import Ledger
+from davide_hub.broker.mark import load_marker
 from davide_hub.broker.protocol import (
     MAX_LINE,
     BadMessage,
@@ -26,6 +28,7 @@ from davide_hub.broker.protocol import (
     decode_request,
     encode_reply,
 )
+from davide_hub.broker.sessions import SessionKeeper
 from davide_hub.broker.verbs import SiteFile, Verbs
 from davide_hub.render import SPAWNER_TEMPLATES
 
@@ -42,13 +45,16 @@ def main() -> None:
     """Listen until stopped."""
     arguments = _parser().parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    verbs = Verbs(
-        SiteFile(arguments.site),
+    site = SiteFile(arguments.site)
+    tickets = Tickets(arguments.state / "tickets")
+    keeper = SessionKeeper(
+        site.read,
         arguments.templates,
-        Tickets(arguments.state / "tickets"),
-        Sessions(arguments.state / "sessions"),
-        arguments.pam_service,
+        tickets,
+        Ledger(arguments.state / "ledger"),
+        load_marker(arguments.state / "mark.json"),
     )
+    verbs = Verbs(site, tickets, keeper, arguments.pam_service)
     callers = {0, pwd.getpwnam(arguments.hub_user).pw_uid}
     with Server(arguments.socket, verbs, callers) as server:
         _let_connect(arguments.socket, grp.getgrnam(arguments.hub_user).gr_gid)
@@ -117,13 +123,13 @@ def _journal_line(caller: int, request: Request | None, reply: Reply, seconds: f
     """Return who asked for what, and what came of it, as JSON: nothing a user typed can forge a line."""
     # Named one by one: a password, an environment or a user's log can't slip in with a new field.
     line: dict[str, object] = {"caller": caller, "seconds": round(seconds, 3)}
-    for name in ("verb", "user", "profile", "session_key"):
+    for name in ("verb", "user", "server", "profile", "session_key"):
         if request is not None and hasattr(request, name):
             line[name] = getattr(request, name)
     if isinstance(reply, Refusal):
         line |= {"refused": reply.kind, "why": reply.sentence}
     elif request is not None and request.verb in ("submit", "cancel"):
-        line["job"] = reply.value
+        line["job" if request.verb == "submit" else "answer"] = reply.value
     return json.dumps(line)
 
 
@@ -137,7 +143,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="davide-broker", description="Checks log-ins and submits sessions as their users."
     )
     parser.add_argument("--socket", type=Path, default=SOCKET)
-    parser.add_argument("--state", type=Path, default=STATE, help="where tickets are kept")
+    parser.add_argument("--state", type=Path, default=STATE, help="where tickets, ledger and the marks' key are kept")
     parser.add_argument("--site", type=Path, default=SITE, help="the site's facts")
     parser.add_argument("--templates", type=Path, default=SPAWNER_TEMPLATES, help="the folder of session.sbatch.j2")
     parser.add_argument("--hub-user", default="davide-hub", help="the account of the hub: only it, and root, may ask")

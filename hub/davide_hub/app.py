@@ -1,0 +1,91 @@
+"""The hub itself: JupyterHub with another way to begin, and with an eye on what it must not lose.
+
+JupyterHub's start-up check asks every server over HTTP and ends those that don't answer, cancels starts that are
+under way, and leaves the rest "pending check". Ours (`init_spawners`) believes Slurm and the broker's ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from jupyterhub import orm
+from jupyterhub.app import JupyterHub
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from sqlalchemy.orm import selectinload
+
+from davide_hub.reconcile import Reconciler
+from davide_hub.resume import Resumer
+from davide_hub.routes import RouteGuard
+
+
+class DavideHub(JupyterHub):  # type: ignore[misc]
+    """JupyterHub for sessions that outlive it."""
+
+    name = "jupyterhub"
+
+    def init_logging(self) -> None:
+        """Let our own lines go where JupyterHub's go."""
+        super().init_logging()
+        ours = logging.getLogger("jupyterhub.davide")
+        ours.parent = self.log
+        ours.setLevel(self.log.level)
+
+    def init_db(self) -> None:
+        """Open the database; SQLite so that a commit neither waits for the disk nor is torn by a crash."""
+        if self.db_url.startswith("sqlite"):
+            event.listen(Engine, "connect", _tune_sqlite)
+        super().init_db()
+
+    async def init_spawners(self) -> int:
+        """Take up every session that the database knows: running, starting, or ending. Waits for none of them.
+
+        Returns
+        -------
+        int
+            How many there are.
+        """
+        self._resumer = Resumer(self)
+        rows = (
+            self.db.query(orm.Spawner)
+            .filter(orm.Spawner.server_id.is_not(None))
+            .options(selectinload(orm.Spawner.user), selectinload(orm.Spawner.user, orm.User._orm_spawners))
+            .populate_existing()
+        )
+        found = list(rows)
+        for row in found:
+            user = self.users[row.user]
+            self._resumer.take_up(user, user.spawners[row.name])
+        return len(found)
+
+    async def start(self) -> None:
+        """Start the hub, and what watches over its sessions and routes."""
+        await super().start()
+        if not hasattr(self, "_resumer"):
+            return  # a command such as --generate-config
+        keepers = (Reconciler(self, self._resumer), RouteGuard(self))
+        # Kept, because the event loop alone holds tasks by weak references.
+        self._keepers = [asyncio.create_task(keeper.run()) for keeper in keepers]
+
+
+def _tune_sqlite(connection: Any, _record: Any) -> None:
+    """Use SQLite's write-ahead log (https://www.sqlite.org/wal.html).
+
+    A hundred starts make a thousand commits, each of which would wait for the disk while nobody is served. A power
+    loss may cost the last few of them; what they told stands in the broker's ledger too, which does wait.
+    """
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    # A database that somebody else has locked must not freeze the hub for longer.
+    connection.execute("PRAGMA busy_timeout = 1000")
+
+
+def main(argv: list[str] | None = None) -> Any:
+    """Run the hub until it is told to stop."""
+    return DavideHub.launch_instance(argv)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""Comparing what the hub knows with what there is: no job without a session, no session without its job.
+
+The broker's ledger lists every session that may still have a job; in the ordinary course it agrees with the hub's
+own list, and comparing the two asks Slurm nothing. Where they differ, the hub was killed at a bad moment, lost its
+database, or an order reached Slurm late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Any
+
+from jupyterhub import orm, roles
+from jupyterhub.user import User
+
+from davide_hub.broker.client import BrokerClient, BrokerRefused, BrokerUnreachable, LedgerEntry
+from davide_hub.proof import Proof
+from davide_hub.resume import Resumer
+from davide_hub.slurm import SlurmSilent
+from davide_hub.spawner import Adoption, DavideSpawner
+from davide_hub.states import Phase
+
+_log = logging.getLogger("jupyterhub.davide.reconcile")
+
+_EVERY_SECONDS = 15
+# Slurm is told again to end a job that still lives so long after the first time.
+_AGAIN_SECONDS = 90
+# Ending what nobody owns asks Slurm as its owner: so many of them in a round, and the rest in the next.
+_PER_ROUND = 3
+
+
+class Reconciler:
+    """Adopts, closes and ends what does not belong together.
+
+    Parameters
+    ----------
+    app
+        The hub.
+    resumer
+        Who puts adopted sessions into their place.
+    """
+
+    def __init__(self, app: Any, resumer: Resumer) -> None:
+        self.app = app
+        self.resumer = resumer
+        spawner_class: type[DavideSpawner] = app.spawner_class
+        self.proof: Proof = spawner_class.proof
+        self.broker: BrokerClient = self.proof.broker
+        self._queue_read = False
+        self._told: dict[str, float] = {}
+
+    async def run(self) -> None:
+        """Compare again and again, for as long as the hub runs."""
+        while True:
+            try:
+                await self.once()
+            except (BrokerUnreachable, BrokerRefused, SlurmSilent) as silence:
+                _log.info("nothing to compare with just now: %s", silence)
+            except Exception:  # noqa: BLE001 - whatever it is, the next round may go well
+                _log.exception("comparing with the ledger failed; the next round follows")
+            await asyncio.sleep(_EVERY_SECONDS)
+
+    async def once(self) -> None:
+        """Compare once."""
+        hub, entries = await self.broker.sessions()
+        if not self._queue_read:
+            await self._claim_marked(hub, {entry.key for entry in entries})
+            self._queue_read = True
+            _, entries = await self.broker.sessions()
+        orders = 0
+        for entry in entries:
+            if not self._owned(entry) and orders < _PER_ROUND:
+                orders += await self._settle(entry)
+        self._told = {key: when for key, when in self._told.items() if any(entry.key == key for entry in entries)}
+
+    def _spawner(self, entry: LedgerEntry) -> DavideSpawner | None:
+        row = orm.User.find(self.app.db, entry.user)
+        spawners = self.app.users[row].spawners if row is not None else {}
+        found: DavideSpawner | None = spawners.get(entry.server)
+        return found
+
+    def _owned(self, entry: LedgerEntry) -> bool:
+        spawner = self._spawner(entry)
+        return spawner is not None and spawner.session_key == entry.key and spawner.active
+
+    async def _settle(self, entry: LedgerEntry) -> bool:
+        """Deal with a session that no server of the hub owns; return whether Slurm was given an order."""
+        if not entry.job:
+            # An order that may still lie in a controller's queue: the broker waits for it, and ends it.
+            return await self._end(entry)
+        job = await self.proof.job(entry.user, entry.key, entry.job)
+        if job.phase in (Phase.ENDED, Phase.ENDING):
+            if job.phase is Phase.ENDED:
+                await self.broker.close(entry.user, entry.key)
+                self.proof.view.forget(entry.job)
+            return False
+        if job.phase is Phase.UNKNOWN:
+            return False
+        if entry.state == "closing":
+            return await self._end(entry)
+        spawner = self._spawner(entry)
+        if spawner is not None and spawner.active:
+            return await self._end_double(entry, spawner)
+        return await self._adopt(entry)
+
+    async def _end(self, entry: LedgerEntry) -> bool:
+        now = time.monotonic()
+        if now - self._told.get(entry.key, float("-inf")) < _AGAIN_SECONDS / (1 if entry.job else 3):
+            return False
+        self._told[entry.key] = now
+        if entry.job:
+            _log.warning("job %s of %s still lives: ending it again", entry.job, entry.user)
+        await self.broker.cancel(entry.user, entry.key)
+        return True
+
+    async def _end_double(self, entry: LedgerEntry, owner: DavideSpawner) -> bool:
+        """End a second session of a server, once it is certain that the first is alive."""
+        if not owner.job_id or owner.pending == "stop":
+            return False
+        job = await self.proof.job(entry.user, owner.session_key, owner.job_id)
+        if job.phase not in (Phase.RUNNING, Phase.WAITING):
+            return False
+        _log.warning("%s has job %s; ending its other one, %s", owner._log_name, owner.job_id, entry.job)
+        return await self._end(entry)
+
+    async def _adopt(self, entry: LedgerEntry) -> bool:
+        try:
+            told = await self.broker.recall(entry.user, entry.key)
+        except BrokerRefused as refusal:
+            _log.warning("job %s of %s can't be taken up again, so it is ended: %s", entry.job, entry.user, refusal)
+            return await self._end(entry)
+        _log.warning("taking up job %s of %s, which the database does not know", entry.job, entry.user)
+        adoption = Adoption(entry.key, entry.job, told["profile"], told["token"], told["port"])
+        self.resumer.adopt(self._user(entry.user), entry.server, adoption)
+        return False
+
+    def _user(self, name: str) -> User:
+        row = orm.User.find(self.app.db, name)
+        if row is None:
+            row = orm.User(name=name)
+            self.app.db.add(row)
+            roles.assign_default_roles(self.app.db, entity=row)
+            self.app.db.commit()
+        return self.app.users[row]
+
+    async def _claim_marked(self, hub: str, known: set[str]) -> None:
+        """Have the broker take up jobs with our mark that even the ledger has forgotten: after a lost host."""
+        for marked in await self.proof.view.marked():
+            if marked.hub == hub and marked.key not in known:
+                try:
+                    await self.broker.claim(marked.user, marked.key, marked.job)
+                except BrokerRefused as refusal:
+                    # Forged, or of a session that was closed: not ours to touch.
+                    _log.warning("job %s of %s: %s", marked.job, marked.user, refusal)

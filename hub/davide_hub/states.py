@@ -1,0 +1,81 @@
+"""Slurm's job states, and what each means for a session (squeue(1), "JOB STATE CODES", 22.05 to 25.05)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+# RESIZING and SIGNALING are moments of a running job; SUSPENDED and STOPPED ones keep their memory.
+_RUNNING = {"RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING"}
+_ENDING = {"COMPLETING", "STAGE_OUT"}
+FINAL = {
+    "BOOT_FAIL",
+    "CANCELLED",
+    "COMPLETED",
+    "DEADLINE",
+    "FAILED",
+    "LAUNCH_FAILED",
+    "NODE_FAIL",
+    "OUT_OF_MEMORY",
+    "PREEMPTED",
+    "RECONFIG_FAIL",
+    "REVOKED",
+    "TIMEOUT",
+}
+# Not Slurm's word but ours: the owner asked, and Slurm answered without this job.
+GONE = "GONE"
+
+
+class Phase(Enum):
+    """How far a job is. All states not named above (PENDING, CONFIGURING, REQUEUED, ...) are waiting."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    ENDING = "ending"
+    ENDED = "ended"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What Slurm says of one job.
+
+    Attributes
+    ----------
+    phase
+        What it means for a session.
+    state
+        Slurm's own word, such as `PENDING` or `NODE_FAIL`; empty if unknown.
+    node
+        The first node of a job that runs or ran; else empty.
+    reason
+        Slurm's word for why it waits or ended, such as `Priority`.
+    cancelled_by
+        The uid of whoever cancelled it, where accounting tells.
+    uid
+        The owner's, where Slurm tells: a number that was used again belongs to somebody else.
+    """
+
+    phase: Phase
+    state: str = ""
+    node: str = ""
+    reason: str = ""
+    cancelled_by: int | None = None
+    uid: int | None = None
+
+
+UNKNOWN = Job(Phase.UNKNOWN)
+
+
+def phase_of(state: str) -> Phase:
+    """Return what one of Slurm's states means for a session."""
+    if state in FINAL or state == GONE:
+        return Phase.ENDED
+    if state in _RUNNING:
+        return Phase.RUNNING
+    return Phase.ENDING if state in _ENDING else Phase.WAITING
+
+
+def word(text: str) -> str:
+    """Return one of Slurm's words, or nothing where it says that there is nothing."""
+    return "" if text in ("n/a", "None", "None assigned", "(null)", "N/A") else text
