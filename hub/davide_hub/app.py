@@ -19,6 +19,7 @@ from sqlalchemy.orm import selectinload
 from davide_hub.reconcile import Reconciler
 from davide_hub.resume import Resumer
 from davide_hub.routes import RouteGuard
+from davide_hub.turnstile import PacedApplication
 
 
 class DavideHub(JupyterHub):  # type: ignore[misc]
@@ -38,6 +39,10 @@ class DavideHub(JupyterHub):  # type: ignore[misc]
         if self.db_url.startswith("sqlite"):
             event.listen(Engine, "connect", _tune_sqlite)
         super().init_db()
+
+    def init_tornado_application(self) -> None:
+        """Make the web application, with a turnstile for crowds."""
+        self.tornado_application = PacedApplication(self.handlers, **self.tornado_settings)
 
     async def init_spawners(self) -> int:
         """Take up every session that the database knows: running, starting, or ending. Waits for none of them.

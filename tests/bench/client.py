@@ -84,7 +84,7 @@ class Person:
         if status == 429:  # the hub is busy: a browser's user tries again
             return Start(self.name, clicked, failure="429 too many starts")
         if status != 302:
-            return Start(self.name, clicked, failure=f"{status} {_told(text)}")
+            return Start(self.name, clicked, failure=f"{status} {told(text)}")
         await self._page("GET", f"/hub/spawn-pending/{self.name}")
         failure = await self._news()
         return Start(self.name, clicked, ready=time.time(), failure=failure)
@@ -93,7 +93,7 @@ class Person:
         """Press Start, and look no further."""
         status, text = await self._page("POST", "/hub/spawn", data={**self.system.form, "_xsrf": self._xsrf()})
         if status != 302:
-            raise RuntimeError(f"{self.name} could not start on {self.system.name}: {status} {_told(text)}")
+            raise RuntimeError(f"{self.name} could not start on {self.system.name}: {status} {told(text)}")
 
     async def stop(self) -> None:
         """Press Stop, or Cancel, until the hub knows of no server any more."""
@@ -185,6 +185,6 @@ async def _few_at_once(many: int, people: list[Person], do: Callable[[Person], A
     return list(await asyncio.gather(*(one(person) for person in people)))
 
 
-def _told(page: str) -> str:
+def told(page: str) -> str:
     """Return the text of a page's alert, or its beginning."""
     return " ".join(page.partition("alert")[2].partition(">")[2].partition("<")[0].split()) or page[:120]

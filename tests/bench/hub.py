@@ -59,9 +59,7 @@ def run(root: Path, sizes: Sizes, parts: tuple[str, ...]) -> Measured:
     most = max(count[part] for part in parts)
     with prepared(lab, most) as password:
         asyncio.run(measure_all(lab, sizes, parts, password, measured))
-    every = rows(
-        sizes.running, sizes.pending, sizes.foreign, sizes.few, sizes.crowd, sizes.restart, sizes.large
-    )
+    every = rows(sizes.running, sizes.pending, sizes.foreign, sizes.few, sizes.crowd, sizes.restart, sizes.large)
     facts = {
         "began": began,
         "seconds": time.time() - began,
@@ -78,7 +76,7 @@ def run(root: Path, sizes: Sizes, parts: tuple[str, ...]) -> Measured:
 NOTES = (
     "click: real JupyterLab with both, in turns. All other rows: stand-in servers that call home, answer and echo.",
     "stock: JupyterHub with batchspawner's SlurmSpawner, its own batch script and sudo rule; a dummy log-in, no PAM.",
-    "500 at once: stock without JupyterHub's limit of 100 starts, and without srun, to fit into the processes of a node.",
+    "500 at once: stock without JupyterHub's limit of 100 starts, and without srun: less work, fewer processes.",
 )
 
 

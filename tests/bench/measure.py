@@ -30,7 +30,7 @@ def note(measured: Measured, system: System, **values: float) -> None:
 
 
 async def clicks(lab: Lab, systems: list[System], password: str, rounds: int, measured: Measured) -> None:
-    """One user presses Start and gets a real JupyterLab, in turns on every hub, and after a first one for the caches."""
+    """One user presses Start and gets a real JupyterLab, in turns on every hub; the first one is for the caches."""
     parts: dict[str, list[tuple[float, float, float]]] = {system.name: [] for system in systems}
     for turn in range(rounds + 1):
         for system in systems:
@@ -84,9 +84,7 @@ def good(system: System, starts: list[Start]) -> list[Start]:
     return starts
 
 
-async def starts_at_once(
-    lab: Lab, system: System, crowd: Crowd, count: int, prefix: str, measured: Measured
-) -> None:
+async def starts_at_once(lab: Lab, system: System, crowd: Crowd, count: int, prefix: str, measured: Measured) -> None:
     """Many press Start in one moment."""
     meter = Meter(lab, system)
     with probing(system) as silence:
@@ -101,9 +99,7 @@ async def starts_at_once(
         step(f"{system.name}: {failure}")
 
 
-async def steady(
-    lab: Lab, system: System, seconds: float, measured: Measured, key: str, foreign: int = 0
-) -> Cost:
+async def steady(lab: Lab, system: System, seconds: float, measured: Measured, key: str) -> Cost:
     """Nothing happens for a while; count what the hub asks of Slurm."""
     meter = Meter(lab, system)
     await asyncio.sleep(seconds)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.hosts import Lab, on, put
 from bench.stock import shared
-from bench.systems import System
+from bench.systems import System, wait_until_it_answers
 
 _TEMPLATE = "/etc/davide-hub/spawner_templates/session.sbatch.j2"
 _KEPT = "/var/lib/davide-bench/ours"
@@ -35,6 +35,7 @@ def keep(lab: Lab) -> None:
         f"mkdir -p -m 700 {_KEPT}; cp -a {_TEMPLATE} {_KEPT}/session.sbatch.j2; systemctl stop {' '.join(_UNITS)}; "
         f"tar -cf {_KEPT}/state.tar -C /var/lib davide-hub davide-broker; systemctl start {' '.join(_UNITS)}",
     )
+    wait_until_it_answers(system(lab))
 
 
 def restore(lab: Lab) -> None:
@@ -46,6 +47,7 @@ def restore(lab: Lab) -> None:
         f"tar -xf {_KEPT}/state.tar -C /var/lib; cp -a {_KEPT}/session.sbatch.j2 {_TEMPLATE}; "
         f"systemctl start {' '.join(_UNITS)}; rm -rf {_KEPT}",
     )
+    wait_until_it_answers(system(lab))
 
 
 def use_real_servers(lab: Lab) -> None:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -50,7 +51,8 @@ def probing(system: System) -> Iterator[Silence]:
     found = Silence()
     address = urlsplit(system.hub_url)
     command = [sys.executable, "-m", "bench.probe", str(address.hostname), str(address.port)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
+    places = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=places) as running:
         assert running.stdout is not None
         running.stdout.readline()  # it has had its first answer
         try:
@@ -63,7 +65,7 @@ def probing(system: System) -> Iterator[Silence]:
 
 def longest(times: list[float], every: float) -> float:
     """Return the longest time between two answers beyond the pause that was meant."""
-    return max((after - before - every for before, after in zip(times, times[1:], strict=False)), default=0.0)
+    return max((after - before - every for before, after in pairwise(times)), default=0.0)
 
 
 def main(host: str, port: int) -> None:

@@ -21,10 +21,11 @@ def table(rows: list[Row], measured: Measured) -> str:
     lines = [f"{'what':<62} {'ours':>9} {'stock':>9} {'ratio':>7}  {'asked':<14} reached"]
     for row in rows:
         if values := measured.get(row.key):
-            part = ratio(values)
+            part = "" if (found := ratio(values)) is None else f"{found:.2f}"
+            what = f"{row.what}, {row.unit}" if row.unit else row.what
             lines.append(
-                f"{row.what:<62} {_number(values.get('ours')):>9} {_number(values.get('stock')):>9} "
-                f"{'' if part is None else f'{part:.2f}':>7}  {row.asked:<14} {_VERDICTS[row.reached(values)]}  {row.unit}"
+                f"{what:<62} {_number(values.get('ours')):>9} {_number(values.get('stock')):>9} "
+                f"{part:>7}  {row.asked:<14} {_VERDICTS[row.reached(values)]}"
             )
     return "\n".join(line.rstrip() for line in lines)
 

@@ -22,8 +22,8 @@ class Sockets:
 
     async def __aenter__(self) -> Sockets:
         self._browser = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
-        opened = [await self._browser.ws_connect(url) for url in self._urls]
-        self._tasks = [asyncio.create_task(self._talk(socket)) for socket in opened]
+        self.opened = [await self._browser.ws_connect(url) for url in self._urls]
+        self._tasks = [asyncio.create_task(self._talk(socket)) for socket in self.opened]
         return self
 
     async def __aexit__(self, *_: object) -> None:

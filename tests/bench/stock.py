@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from secrets import token_hex
 
 from davide_lab.bundle import fetch_debs, make_part, stamp_of
 from davide_lab.host import ssh
@@ -15,8 +16,8 @@ from davide_lab.place import release
 from davide_lab.run import run
 from davide_lab.toolbox import cache_dir
 
-from bench.hosts import Lab, on, put, wait_until
-from bench.systems import System
+from bench.hosts import Lab, on, put
+from bench.systems import System, wait_until_it_answers
 
 FOLDER = "/opt/davide-bench"
 _ACCOUNT = "bench-stock"
@@ -92,10 +93,7 @@ def install(lab: Lab, password: str) -> None:
     on(lab.hub, f"install -d -m 700 -o {_ACCOUNT} {_STATE}; install -d {FOLDER}")
     put(lab.hub, f"{FOLDER}/stock_config.py", (_HERE / "files/stock_config.py").read_text())
     put(lab.hub, f"{FOLDER}/password", password, 0o600)
-    on(
-        lab.hub,
-        f"umask 077; printf 'CONFIGPROXY_AUTH_TOKEN=%s\\n' $(od -An -tx1 -N32 /dev/urandom | tr -d ' \\n') > {FOLDER}/proxy.env",
-    )
+    put(lab.hub, f"{FOLDER}/proxy.env", f"CONFIGPROXY_AUTH_TOKEN={token_hex(32)}\n", 0o600)
     _install_singleuser(lab)
     put(lab.hub, f"/run/systemd/system/{_UNIT}.service", _HUB_UNIT)
     put(lab.hub, f"/run/systemd/system/{_PROXY}.service", _PROXY_UNIT.format(address=lab.hub.address))
@@ -140,13 +138,14 @@ def use_stand_ins(lab: Lab, *, srun: bool = True, limit: int | None = None) -> N
 
 def remove(lab: Lab) -> None:
     """Remove all of it, from this run or from one that was killed."""
+    units = " ".join(f"/run/systemd/system/{unit}.service" for unit in (_UNIT, _PROXY))
     on(
         lab.hub,
         f"systemctl stop {_UNIT} {_PROXY} 2> /dev/null || true; "
-        f"rm -rf /run/systemd/system/{_UNIT}.service /run/systemd/system/{_PROXY}.service {FOLDER} {_STATE} {shared(lab)} "
-        f"/etc/sudoers.d/davide-bench; systemctl daemon-reload; "
+        f"rm -rf {units} {FOLDER} {_STATE} {shared(lab)} /etc/sudoers.d/davide-bench; systemctl daemon-reload; "
         f"! id {_ACCOUNT} > /dev/null 2>&1 || userdel {_ACCOUNT}; "
-        "! test -e /usr/bin/sudo || SUDO_FORCE_REMOVE=yes dpkg --purge sudo > /dev/null 2>&1",  # it asks for root's password
+        # Without the variable sudo does not go where root has no password.
+        "! test -e /usr/bin/sudo || SUDO_FORCE_REMOVE=yes dpkg --purge sudo > /dev/null 2>&1",
     )
 
 
@@ -165,9 +164,7 @@ def _start(lab: Lab, **changed: object) -> None:
     }
     put(lab.hub, f"{FOLDER}/stock.json", json.dumps(facts | changed))
     on(lab.hub, f"chown {_ACCOUNT} {FOLDER}/stock.json; systemctl start {_PROXY}; systemctl restart {_UNIT}")
-    health = f"{system(lab).url}/hub/health"
-    probe = f"{_ENV}/bin/python -c 'import urllib.request as u; u.urlopen(\"{health}\")' 2> /dev/null && echo up || true"
-    wait_until(lambda: on(lab.hub, probe).strip() == "up", "the stock hub to answer", 60)
+    wait_until_it_answers(system(lab))
 
 
 def _install_sudo(lab: Lab) -> None:

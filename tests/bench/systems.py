@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.hosts import Lab, on
+from bench.hosts import Lab, on, wait_until
 
 
 @dataclass(frozen=True)
@@ -46,4 +47,17 @@ class System:
 
 def newest_log(lab: Lab, system: System, user: str) -> str:
     """Return the log of a user's last session."""
-    return on(lab.hub, f"cat \"$(ls -t {Path('/home', user, system.log)} | head -n 1)\"")
+    return on(lab.hub, f'cat "$(ls -t {Path("/home", user, system.log)} | head -n 1)"')
+
+
+def wait_until_it_answers(system: System) -> None:
+    """Wait until a hub answers through its proxy: one that was just started takes a few seconds."""
+    wait_until(lambda: _answers(system), f"the hub ({system.name}) to answer", 120)
+
+
+def _answers(system: System) -> bool:
+    try:
+        with urllib.request.urlopen(f"{system.url}/hub/health", timeout=5) as answer:  # noqa: S310 - http, and ours
+            return bool(answer.status == 200)
+    except OSError:
+        return False

@@ -22,7 +22,8 @@ axes.set_xscale("log")
 axes.set_xlim(1e-3, 60)
 axes.set_xticks([0.001, 0.01, 0.1, 1, 10], ["1/1000", "1/100", "1/10", "1", "10"])
 axes.set_xlabel("ours as a part of stock: left is better")
-axes.set_title("DAVIDE Hub beside stock batchspawner, same cluster, same run\ngreen: as good as asked, red: not, grey: nothing asked")
+title = "DAVIDE Hub beside stock batchspawner, same cluster, same run"
+axes.set_title(f"{title}\ngreen: as good as asked, red: not, grey: nothing asked")
 for side in ("top", "right"):
     axes.spines[side].set_visible(False)
 figure.tight_layout()
