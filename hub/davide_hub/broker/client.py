@@ -33,6 +33,8 @@ from davide_hub.broker.protocol import (
 _MAX_REPLY = 4 * 1024 * 1024
 # The broker is back within a second of a restart.
 _CONNECT_SECONDS = 10
+# What a page waits for may not take long.
+_PAGE_SECONDS = 2
 # Longer than the broker takes at worst (its queue, then Slurm): so nobody asks again while it still works.
 _REPLY_SECONDS = 120
 
@@ -83,7 +85,7 @@ class BrokerClient:
 
     async def holds_ticket(self, user: str) -> bool:
         """Return whether the user's log-in still counts."""
-        return await self._ask(Ticket(user=user)) == "yes"
+        return await self._ask(Ticket(user=user), _PAGE_SECONDS) == "yes"
 
     async def submit(self, user: str, server: str, profile: str, session_key: str, environment: dict[str, str]) -> str:
         """Start a session and return its job's number; the same key gives the same job."""
@@ -113,15 +115,20 @@ class BrokerClient:
 
     async def claim(self, user: str, session_key: str, job: str) -> str:
         """Have the broker take up a marked job; return the server's name."""
-        return await self._ask(Claim(user=user, session_key=session_key, job=job))
+        try:
+            request = Claim(user=user, session_key=session_key, job=job)
+        except ValidationError:
+            # What stands in a job's comment is for its owner to choose.
+            raise BrokerRefused("unknown_session", f"Job {job} carries a mark that no broker made.") from None
+        return await self._ask(request)
 
     async def log_end(self, user: str, session_key: str) -> str:
         """Return the last lines of the session's log, or nothing."""
         return await self._ask(Log(user=user, session_key=session_key))
 
-    async def _ask(self, request: Request) -> str:
+    async def _ask(self, request: Request, seconds: float = _REPLY_SECONDS) -> str:
         try:
-            async with asyncio.timeout(_REPLY_SECONDS):
+            async with asyncio.timeout(seconds):
                 reply = decode_reply(await self._exchange(encode_request(request)))
         except (OSError, TimeoutError, BadMessage, asyncio.LimitOverrunError, ValueError) as error:
             raise BrokerUnreachable from error
