@@ -57,8 +57,19 @@ def run(root: Path, sizes: Sizes, parts: tuple[str, ...]) -> Measured:
     began = time.time()
     count = {"click": 1, "starts": sizes.crowd, "restart": sizes.restart, "large": sizes.large}
     most = max(count[part] for part in parts)
-    with prepared(lab, most) as password:
-        asyncio.run(measure_all(lab, sizes, parts, password, measured))
+    try:
+        with prepared(lab, most) as password:
+            asyncio.run(measure_all(lab, sizes, parts, password, measured))
+    finally:
+        # What was measured before something went wrong is worth its time too.
+        tell(lab, root, sizes, measured, began)
+    return measured
+
+
+def tell(lab: Lab, root: Path, sizes: Sizes, measured: Measured, began: float) -> None:
+    """Print the table, and write the JSON file and the picture."""
+    if not measured:
+        return
     every = rows(sizes.running, sizes.pending, sizes.foreign, sizes.few, sizes.crowd, sizes.restart, sizes.large)
     facts = {
         "began": began,
@@ -70,7 +81,6 @@ def run(root: Path, sizes: Sizes, parts: tuple[str, ...]) -> Measured:
     line("\n" + report.table(every, measured) + "\n")
     line("\n".join(f"* {text}" for text in NOTES))
     report.write(lab, root / ".davide" / "bench", report.as_data(every, measured, facts))
-    return measured
 
 
 NOTES = (

@@ -20,7 +20,6 @@ def system(lab: Lab) -> System:
     return System(
         name="ours",
         url=f"http://{hub['address']}:{hub['port']}",
-        hub_url=f"http://{hub['address']}:{hub['api_port']}",
         form={"profile": "no-gpu"},
         unit=_UNITS[0],
         helpers=_UNITS[1:],

@@ -49,7 +49,7 @@ class Silence:
 def probing(system: System) -> Iterator[Silence]:
     """Probe a hub as long as the block runs; what was found stands in the yielded object after it."""
     found = Silence()
-    address = urlsplit(system.hub_url)
+    address = urlsplit(system.url)
     command = [sys.executable, "-m", "bench.probe", str(address.hostname), str(address.port)]
     places = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=places) as running:

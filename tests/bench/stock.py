@@ -65,7 +65,6 @@ def system(lab: Lab) -> System:
     return System(
         name="stock",
         url=f"http://{address}:{_PORT}",
-        hub_url=f"http://{address}:{_API_PORT}",
         form={},
         unit=_UNIT,
         log="jupyterhub_slurmspawner_*.log",

@@ -19,8 +19,6 @@ class System:
         `ours` or `stock`.
     url
         Its address for browsers, through its proxy.
-    hub_url
-        The hub's own address, without a proxy between.
     form
         What a user's press on Start sends.
     unit
@@ -33,7 +31,6 @@ class System:
 
     name: str
     url: str
-    hub_url: str
     form: dict[str, str]
     unit: str
     log: str

@@ -1,8 +1,8 @@
 """A tiny server in place of JupyterLab, for loads that this machine could not carry with real ones.
 
 It does what a session's server does for the hub: it calls home when it listens, answers `/api`, and echoes on
-websockets. Two protocols: `stand_in.py environment.json` speaks ours, `stand_in.py` alone batchspawner's. Only the
-standard library, and little of it: hundreds of these start at once on two cores.
+websockets. Two protocols: `stand_in.py environment.json` speaks ours, with mutual TLS if the hub sent keys;
+`stand_in.py` alone speaks batchspawner's. Only the standard library, and little of it: hundreds start at once.
 """
 
 import json
@@ -23,19 +23,39 @@ def main():
         path = "/davide/call-home"
     else:
         environ, path = os.environ, "/batchspawner"
+    listening, calling = contexts(environ)
     listener = socket.create_server(("", 0), backlog=64)
-    print(f"bench: listens {time.time():.6f}", flush=True)
     port = listener.getsockname()[1]
-    called = (environ["JUPYTERHUB_API_URL"] + path, environ["JUPYTERHUB_API_TOKEN"], port)
+    called = (environ["JUPYTERHUB_API_URL"] + path, environ["JUPYTERHUB_API_TOKEN"], port, calling)
     threading.Thread(target=call_home, args=called, daemon=True).start()
     while True:
         connection, _ = listener.accept()
-        threading.Thread(target=serve, args=(connection,), daemon=True).start()
+        threading.Thread(target=serve, args=(connection, listening), daemon=True).start()
 
 
-def call_home(url, token, port):
+def contexts(environ):
+    """Return how to listen and how to call with TLS; twice None if the hub sent no keys."""
+    if "JUPYTERHUB_TLS_KEY" not in environ:
+        return None, None
+    import ssl  # here: it takes as long as the rest of this program
+
+    files = {}
+    for name in ("KEY", "CERTIFICATE", "AUTHORITY"):
+        files[name] = os.memfd_create(name)  # the module takes nothing but files
+        os.write(files[name], environ[f"JUPYTERHUB_TLS_{name}"].encode())
+    made = []
+    for purpose in (ssl.PROTOCOL_TLS_SERVER, ssl.PROTOCOL_TLS_CLIENT):
+        context = ssl.SSLContext(purpose)
+        context.load_cert_chain(f"/proc/self/fd/{files['CERTIFICATE']}", f"/proc/self/fd/{files['KEY']}")
+        context.load_verify_locations(f"/proc/self/fd/{files['AUTHORITY']}")
+        context.verify_mode = ssl.CERT_REQUIRED
+        made.append(context)
+    return made
+
+
+def call_home(url, token, port, context):
     """Tell the hub the port, until it has taken note."""
-    host, _, path = url.removeprefix("http://").partition("/")
+    host, _, path = url.partition("://")[2].partition("/")
     address, _, hub_port = host.partition(":")
     body = json.dumps({"port": port})
     request = (
@@ -45,7 +65,8 @@ def call_home(url, token, port):
     pause = 0.1
     while True:
         try:
-            with socket.create_connection((address, int(hub_port or 80)), timeout=30) as connection:
+            with socket.create_connection((address, int(hub_port or 80)), timeout=30) as plain:
+                connection = context.wrap_socket(plain, server_hostname=address) if context else plain
                 connection.sendall(request)
                 if connection.recv(4096).startswith(b"HTTP/1.1 2"):
                     return
@@ -55,8 +76,16 @@ def call_home(url, token, port):
         pause = min(2 * pause, 10)
 
 
-def serve(connection):
+def serve(connection, context):
     """Answer requests on one connection."""
+    try:
+        answer(context.wrap_socket(connection, server_side=True) if context else connection)
+    except OSError:
+        connection.close()  # the other side went away, or is not one that may talk to us
+
+
+def answer(connection):
+    """Answer requests until the other side has no more."""
     with connection, connection.makefile("rb") as stream:
         while request := read_head(stream):
             if "sec-websocket-key" in request:
