@@ -70,6 +70,8 @@ class Reconciler:
             _, entries = await self.broker.sessions()
         orders = 0
         for entry in entries:
+            # Each look into the database takes a moment, and there may be hundreds: others are served between.
+            await asyncio.sleep(0)
             if not self._owned(entry) and orders < _PER_ROUND:
                 try:
                     orders += await self._settle(entry)

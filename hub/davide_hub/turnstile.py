@@ -8,6 +8,7 @@ session that calls home. Here each round lets in one request of the crowd; healt
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from functools import cache
 from typing import Any
@@ -15,7 +16,10 @@ from typing import Any
 from jupyterhub.handlers.base import BaseHandler
 from jupyterhub.handlers.pages import HealthCheckHandler
 from jupyterhub.utils import maybe_future
+from tornado.httputil import HTTPServerRequest
 from tornado.web import Application
+
+_START = re.compile(r".*/(spawn(/[^/]+){0,2}|users/[^/]+/(server|servers/[^/]+))")
 
 
 class Turnstile:
@@ -26,7 +30,9 @@ class Turnstile:
     """
 
     def __init__(self) -> None:
-        self._queues: tuple[deque[asyncio.Future[None]], ...] = (deque(), deque())
+        self._pages: deque[asyncio.Future[None]] = deque()
+        self._starts: deque[asyncio.Future[None]] = deque()
+        self._next, self._other = self._pages, self._starts
         self._turning = False
 
     async def turn(self, *, start: bool = False) -> None:
@@ -39,15 +45,15 @@ class Turnstile:
         """
         loop = asyncio.get_running_loop()
         place: asyncio.Future[None] = loop.create_future()
-        self._queues[start].append(place)
+        (self._starts if start else self._pages).append(place)
         if not self._turning:
             self._turning = True
             loop.call_soon(self._let_one_in)
         await place
 
     def _let_one_in(self) -> None:
-        self._queues = self._queues[::-1]
-        for queue in self._queues:
+        self._next, self._other = self._other, self._next
+        for queue in (self._next, self._other):
             while queue:
                 place = queue.popleft()
                 if not place.done():  # else its request was given up
@@ -76,11 +82,12 @@ def paced(handler: Any) -> Any:
         return handler
 
     async def prepare(self: Any) -> None:
-        await self.application.turnstile.turn(start=_is_start(self.request))
+        await self.application.turnstile.turn(start=is_start(self.request))
         await maybe_future(handler.prepare(self))
 
     return type(handler.__name__, (handler,), {"prepare": prepare, "__module__": handler.__module__})
 
 
-def _is_start(request: Any) -> bool:
-    return bool(request.method == "POST" and (request.path.endswith("/server") or "/spawn" in request.path))
+def is_start(request: HTTPServerRequest) -> bool:
+    """Return whether a request is the press on Start, or a program's order to start a server."""
+    return request.method == "POST" and _START.fullmatch(request.path) is not None

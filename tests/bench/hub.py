@@ -93,13 +93,13 @@ NOTES = (
 @contextmanager
 def prepared(lab: Lab, most: int) -> Iterator[str]:
     """Make the cluster ready for so many sessions; yields the load users' password, and puts everything back."""
-    with stage(1, 3, "Prepare the cluster"):
-        undo(lab)
-        password = users.make(lab, most)
-        ours.keep(lab)
-        load.widen(lab, most)
-        stock.install(lab, password)
     try:
+        with stage(1, 3, "Prepare the cluster"):
+            undo(lab)
+            password = users.make(lab, most)
+            ours.keep(lab)
+            load.widen(lab, most)
+            stock.install(lab, password)
         yield password
     finally:
         with stage(3, 3, "Put everything back"):
