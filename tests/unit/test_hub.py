@@ -41,7 +41,7 @@ def config():
 
 
 def test_the_facts_become_settings(config):
-    assert config.JupyterHub.hub_bind_url == "http://10.77.0.10:8081"
+    assert config.JupyterHub.hub_bind_url == "https://10.77.0.10:8081"
     assert config.ConfigurableHTTPProxy.api_url == "http://127.0.0.1:8001"
     assert config.BrokerAuthenticator.admin_users == {"admin01"}
 
