@@ -66,7 +66,7 @@ def test_the_nodes_are_those_of_all_partitions(config):
 
 
 def test_a_route_that_is_always_there_tells_whether_the_proxy_has_its_routes(config):
-    assert config.ConfigurableHTTPProxy.extra_routes == {SENTINEL: "http://10.77.0.10:8081"}
+    assert config.ConfigurableHTTPProxy.extra_routes == {SENTINEL: "https://10.77.0.10:8081"}
 
 
 @pytest.mark.parametrize(("number", "named"), [(1, False), (2, True)])
