@@ -72,6 +72,8 @@ class Reconciler:
         self._users = {user.name: user for user in self.app.users.values()}
         orders = 0
         for entry in entries:
+            # Each look into the database takes a moment, and there may be hundreds: others are served between.
+            await asyncio.sleep(0)
             if not self._owned(entry) and orders < _PER_ROUND:
                 try:
                     orders += await self._settle(entry)

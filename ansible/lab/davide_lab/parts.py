@@ -183,7 +183,20 @@ def timings(root: Path) -> int:
     return int(not all(good))
 
 
-LONG: dict[str, Callable[[Path], int]] = {"trixie": other_release, "timings": timings}
+def bench(root: Path, words: list[str]) -> int:
+    """Run the bench, whose code lies beside the tests, with some words of the command line."""
+    places = os.pathsep.join([str(root / "tests"), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-m", "bench", str(root), *words]
+    return subprocess.run(command, check=False, env={**os.environ, "PYTHONPATH": places}).returncode
+
+
+def large(root: Path) -> int:
+    """Measure the hub and stock batchspawner with 500 users, on the cluster brought up for it."""
+    up.up(root)
+    return bench(root, ["hub", "--part=large"])
+
+
+LONG: dict[str, Callable[[Path], int]] = {"trixie": other_release, "timings": timings, "large": large}
 
 
 def long_form(root: Path, name: str) -> int:
