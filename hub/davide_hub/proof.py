@@ -26,6 +26,7 @@ _PAUSE_SECONDS = 20
 # What an owner said of a job that the list leaves out counts for so long.
 _KEEP_SECONDS = 120
 _DIRECTORY_SECONDS = 2
+_NOTHING = (float("-inf"), UNKNOWN)
 
 
 @dataclass
@@ -47,6 +48,7 @@ class Proof:
     clock: Callable[[], float] = time.monotonic
     _next: float = field(default=float("-inf"), init=False)
     _heard: dict[str, tuple[float, Job]] = field(default_factory=dict, init=False)
+    _missed: dict[str, float] = field(default_factory=dict, init=False)
     _uids: dict[str, int] = field(default_factory=dict, init=False)
 
     async def job(self, user: str, key: str, number: str) -> Job:
@@ -70,8 +72,8 @@ class Proof:
 
     async def _ask_owner(self, user: str, key: str) -> Job:
         now = self.clock()
-        asked, heard = self._heard.get(key, (float("-inf"), UNKNOWN))
-        if now >= self._next and now - asked >= _PAUSE_SECONDS:
+        asked, heard = self._heard.get(key, _NOTHING)
+        if self._has_the_turn(key, now):
             self._next = now + _PAUSE_SECONDS
             told = await self._owners_word(user, key)
             # Gone only if it was gone the time before, too.
@@ -81,6 +83,14 @@ class Proof:
             self._heard[key] = (now, told)
             return told
         return heard if now - asked < _KEEP_SECONDS and heard.state != GONE else UNKNOWN
+
+    def _has_the_turn(self, key: str, now: float) -> bool:
+        """Return whether this is the session to ask about: of those that are missed, the one asked longest ago."""
+        self._missed[key] = now
+        # Who has not been missed for a while is in the list again, or ended.
+        self._missed = {one: when for one, when in self._missed.items() if now - when < _PAUSE_SECONDS}
+        asked = {one: self._heard.get(one, _NOTHING)[0] for one in self._missed}
+        return now >= self._next and now - asked[key] >= _PAUSE_SECONDS and asked[key] == min(asked.values())
 
     async def _owners_word(self, user: str, key: str) -> Job:
         try:

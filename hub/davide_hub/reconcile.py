@@ -66,13 +66,16 @@ class Reconciler:
         """Compare once."""
         hub, entries = await self.broker.sessions()
         if not self._queue_read:
-            await self._claim_marked(hub, {entry.key for entry in entries})
-            self._queue_read = True
+            self._queue_read = await self._claim_marked(hub, {entry.key for entry in entries})
             _, entries = await self.broker.sessions()
         orders = 0
         for entry in entries:
             if not self._owned(entry) and orders < _PER_ROUND:
-                orders += await self._settle(entry)
+                try:
+                    orders += await self._settle(entry)
+                except (BrokerRefused, ValueError) as problem:
+                    # ValueError: a server's name that JupyterHub would not have given. The others must not wait.
+                    _log.warning("session %s of %s is settled later: %s", entry.key, entry.user, problem)
         self._told = {key: when for key, when in self._told.items() if any(entry.key == key for entry in entries)}
 
     def _spawner(self, entry: LedgerEntry) -> DavideSpawner | None:
@@ -145,12 +148,21 @@ class Reconciler:
             self.app.db.commit()
         return self.app.users[row]
 
-    async def _claim_marked(self, hub: str, known: set[str]) -> None:
-        """Have the broker take up jobs with our mark that even the ledger has forgotten: after a lost host."""
+    async def _claim_marked(self, hub: str, known: set[str]) -> bool:
+        """Have the broker take up jobs with our mark that even the ledger has forgotten: after a lost host.
+
+        Returns
+        -------
+        bool
+            Whether each of them was taken up or refused for good.
+        """
+        decided = True
         for marked in await self.proof.view.marked():
             if marked.hub == hub and marked.key not in known:
                 try:
                     await self.broker.claim(marked.user, marked.key, marked.job)
                 except BrokerRefused as refusal:
-                    # Forged, or of a session that was closed: not ours to touch.
+                    # Forged, or of a session that was closed: not ours to touch. Or Slurm was silent just then.
                     _log.warning("job %s of %s: %s", marked.job, marked.user, refusal)
+                    decided = decided and refusal.kind != "busy"
+        return decided

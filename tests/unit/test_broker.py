@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pamela
 import pytest
-from davide_hub.broker import accounts, as_user, server, verbs
+from davide_hub.broker import accounts, as_user, owner, server, sessions, verbs
 from davide_hub.broker.accounts import Account, NotAllowed, WrongPassword
-from davide_hub.broker.client import BrokerClient, BrokerRefused, BrokerUnreachable
-from davide_hub.broker.keep import Sessions, Tickets
-from davide_hub.broker.protocol import Answer, Cancel, Log, Login, Refusal, Submit, Ticket
+from davide_hub.broker.client import BrokerClient, BrokerRefused, BrokerUnreachable, LedgerEntry
+from davide_hub.broker.keep import Tickets
+from davide_hub.broker.ledger import Ledger
+from davide_hub.broker.mark import load_marker
+from davide_hub.broker.protocol import Answer, Cancel, Claim, Log, Login, Look, Recall, Refusal, Submit, Ticket
+from davide_hub.broker.sessions import SessionKeeper
 from davide_hub.broker.verbs import SiteFile, Verbs
 from pydantic import SecretStr
 
@@ -25,8 +28,15 @@ SBATCH = """#!/bin/bash
 { printf '%s\\n' "$@"; echo --; env | sort; echo --; umask; pwd; echo --; cat; } > "$HOME/sbatch-got"
 """
 SCANCEL = '#!/bin/bash\nprintf "%s\\n" "$@" > "$HOME/scancel-got"\n'
+# What squeue prints about the one job there is; its comment is the one that sbatch got.
+SQUEUE = """#!/bin/bash
+mark=$(sed -n s/^--comment=//p "$HOME/sbatch-got")
+echo 'JOBID|STATE|EXEC_HOST|REASON|UID|SUBMIT_TIME|COMMENT'
+echo "4711|%s|gpu01|None|$(id -u)|$(date +%%FT%%T)|$mark"
+"""
 SUBMIT = Submit(
     user="student01",
+    server="",
     profile="one-gpu",
     session_key="ab12",
     environment={"JUPYTERHUB_API_TOKEN": "top-secret"},
@@ -45,6 +55,7 @@ def command(tmp_path, monkeypatch):
         (folder / name).chmod(0o755)
 
     put("sbatch", SBATCH + "echo 4711")
+    put("squeue", SQUEUE % "RUNNING")
     put("scancel", SCANCEL)
     return put
 
@@ -55,22 +66,25 @@ def home(tmp_path, monkeypatch):
     home = tmp_path / "home"
     home.mkdir()
     student = Account("student01", os.getuid(), os.getgid(), home, "/bin/bash")
-    monkeypatch.setattr(verbs, "find_account", lambda _name: student)
-    monkeypatch.setattr(verbs, "check_membership", lambda _account, _group: None)
+    for module in (verbs, sessions):
+        monkeypatch.setattr(module, "find_account", lambda _name: student)
+        monkeypatch.setattr(module, "check_membership", lambda _account, _group: None)
     monkeypatch.setattr(as_user, "identity", lambda _account: {})
     return home
 
 
 @pytest.fixture
 def broker(tmp_path, command, home):
-    broker = Verbs(
-        SiteFile(SITE),
+    site, tickets = SiteFile(SITE), Tickets(tmp_path / "tickets")
+    keeper = SessionKeeper(
+        lambda: broker.site_file.read(),
         ROOT / "spawner_templates",
-        Tickets(tmp_path / "tickets"),
-        Sessions(tmp_path / "sessions"),
-        "davide-hub",
+        tickets,
+        Ledger(tmp_path / "ledger"),
+        load_marker(tmp_path / "mark.json"),
     )
-    broker.tickets.give("student01", os.getuid())
+    broker = Verbs(site, tickets, keeper, "davide-hub")
+    tickets.give("student01", os.getuid())
     return broker
 
 
@@ -78,7 +92,8 @@ def test_a_session_is_submitted_with_a_clean_environment(broker, home, monkeypat
     monkeypatch.setenv("CONFIGPROXY_AUTH_TOKEN", "the hub's secret")
     assert broker.answer(SUBMIT) == Answer(value="4711")
     argv, environment, place, script = (home / "sbatch-got").read_text().split("\n--\n", 3)
-    assert argv.split() == ["--parsable", "--propagate=NONE"]
+    mark = broker.sessions.marker.mark("ab12", os.getuid())
+    assert argv.split() == ["--parsable", "--propagate=NONE", f"--comment={mark}"]
     names = {line.split("=")[0] for line in environment.splitlines()}
     assert names - {"_", "PWD", "SHLVL", "OLDPWD"} == {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG"}
     assert place.split() == ["0022", str(home)]
@@ -91,7 +106,7 @@ def test_secrets_travel_in_a_file_of_the_user_alone(broker, home):
     broker.answer(SUBMIT)
     folder = home / ".local/share/davide-hub/ab12"
     secrets = folder / "environment.json"
-    assert json.loads(secrets.read_text()) == {"JUPYTERHUB_API_TOKEN": "top-secret"}
+    assert json.loads(secrets.read_text()) == {"JUPYTERHUB_API_TOKEN": "top-secret", "DAVIDE_PROFILE": "one-gpu"}
     assert [path.stat().st_mode & 0o777 for path in (folder, secrets)] == [0o700, 0o600]
     assert "top-secret" not in (home / "sbatch-got").read_text()
 
@@ -134,7 +149,7 @@ def test_an_unknown_profile_names_the_choices(broker):
 )
 def test_slurms_own_sentence_comes_back(broker, command, said, sentence):
     command("sbatch", f'#!/bin/bash\necho "{said}" >&2\nexit 1')
-    assert broker.answer(SUBMIT) == Refusal(kind="slurm", sentence=sentence)
+    assert broker.answer(SUBMIT) == Refusal(kind="slurm", sentence=f"Slurm refused the session: {sentence}")
 
 
 def test_a_refused_session_leaves_no_secrets(broker, command, home):
@@ -143,11 +158,16 @@ def test_a_refused_session_leaves_no_secrets(broker, command, home):
     assert not list(home.rglob("environment.json"))
 
 
-@pytest.mark.parametrize("printed", ["", "Submitted batch job", "12; rm -rf ~ x", "-1", "٣"])
-def test_what_is_no_job_number_is_no_success(broker, command, printed):
+@pytest.mark.parametrize("printed", ["", "Submitted batch job", "-1", "٣"])
+def test_what_is_no_job_number_is_no_success_and_no_failure(broker, command, printed):
     command("sbatch", f"#!/bin/bash\necho '{printed}'")
-    answer = broker.answer(SUBMIT)
-    assert answer == Answer(value="12") if printed.startswith("12;") else answer.kind == "slurm"
+    assert broker.answer(SUBMIT).kind == "busy"
+    assert broker.sessions.ledger.find("ab12").state == "intended"
+
+
+def test_a_federations_answer_has_the_number_first(broker, command):
+    command("sbatch", "#!/bin/bash\necho '12;davide'")
+    assert broker.answer(SUBMIT) == Answer(value="12")
 
 
 def test_a_full_home_is_told_as_such(broker, home):
@@ -158,28 +178,85 @@ def test_a_full_home_is_told_as_such(broker, home):
 
 def test_an_sbatch_that_hangs_is_killed(broker, command, monkeypatch):
     command("sbatch", "#!/bin/bash\nsleep 60 & wait")
-    monkeypatch.setattr(verbs, "_SLURM_SECONDS", 0.5)
+    monkeypatch.setattr(owner, "_ORDER_SECONDS", 0.5)
     assert broker.answer(SUBMIT).kind == "busy"
 
 
-def test_a_session_is_cancelled_by_its_own_job_number_and_its_secrets_go(broker, home):
+def test_what_a_lost_reply_started_is_found_by_its_mark(broker, command, home):
+    command("sbatch", SBATCH + "kill -9 $$")
+    assert broker.answer(SUBMIT).kind == "busy"
+    command("sbatch", '#!/bin/bash\ntouch "$HOME/second-job"; echo 4712')
+    assert broker.answer(SUBMIT) == Answer(value="4711")
+    assert not (home / "second-job").exists()
+
+
+def test_a_session_is_cancelled_by_its_own_job_number_and_its_secrets_go(broker, command, home):
     broker.answer(SUBMIT)
     broker.tickets._clock = lambda: 1e12  # ending works without a ticket
-    assert broker.answer(Cancel(user="student01", session_key="ab12")) == Answer(value="4711")
+    assert broker.answer(Cancel(user="student01", session_key="ab12")) == Answer(value="asked")
     assert (home / "scancel-got").read_text().split() == ["--", "4711"]
     assert not (home / ".local/share/davide-hub/ab12/environment.json").exists()
+    command("squeue", SQUEUE % "CANCELLED")
+    assert broker.answer(Cancel(user="student01", session_key="ab12")) == Answer(value="gone")
 
 
-def test_a_job_that_ended_already_counts_as_cancelled(broker, command):
+def test_a_job_that_ended_meanwhile_counts_as_cancelled(broker, command):
     broker.answer(SUBMIT)
     command("scancel", "#!/bin/bash\necho 'scancel: error: Invalid job id specified' >&2; exit 1")
     assert broker.answer(Cancel(user="student01", session_key="ab12")).ok
 
 
-@pytest.mark.parametrize("verb", [Cancel, Log])
-def test_nobody_reaches_a_session_that_is_not_theirs(broker, verb):
+def test_a_silent_slurm_is_told_and_the_session_is_cancelled_later(broker, command, home):
     broker.answer(SUBMIT)
-    assert broker.answer(verb(user="student02", session_key="ab12")).kind == "unknown_session"
+    command("squeue", "#!/bin/bash\necho 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1")
+    refusal = broker.answer(Cancel(user="student01", session_key="ab12"))
+    assert (refusal.kind, refusal.sentence) == ("busy", sessions._SILENT)
+    assert not (home / ".local/share/davide-hub/ab12/environment.json").exists(), "no secrets, whatever Slurm does"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        Cancel(user="student02", session_key="ab12"),
+        Log(user="student02", session_key="ab12"),
+        Look(user="student02", session_key="ab12"),
+        Recall(user="student02", session_key="ab12"),
+        Claim(user="student02", session_key="ab12", job="4711"),
+        SUBMIT.model_copy(update={"user": "student02"}),
+    ],
+)
+def test_nobody_reaches_a_session_that_is_not_theirs(broker, request_):
+    broker.answer(SUBMIT)
+    assert broker.answer(request_).kind == "unknown_session"
+
+
+def test_the_owner_is_told_what_slurm_says_of_the_session(broker):
+    broker.answer(SUBMIT)
+    told = json.loads(broker.answer(Look(user="student01", session_key="ab12")).value)
+    assert (told["number"], told["state"], told["node"], told["uid"]) == ("4711", "RUNNING", "gpu01", os.getuid())
+
+
+def test_a_job_that_left_the_queue_is_looked_up_in_accounting(broker, command):
+    broker.answer(SUBMIT)
+    command("squeue", "#!/bin/bash\necho 'JOBID|STATE|EXEC_HOST|REASON|UID|SUBMIT_TIME|COMMENT'")
+    command("sacct", "#!/bin/bash\necho 'JobIDRaw|State|NodeList|UID'; echo \"4711|TIMEOUT|gpu01|$(id -u)\"")
+    told = json.loads(broker.answer(Look(user="student01", session_key="ab12")).value)
+    assert (told["number"], told["state"]) == ("4711", "TIMEOUT")
+
+
+def test_what_a_session_was_started_with_is_read_as_the_user(broker, home):
+    broker.answer(SUBMIT)
+    (home / ".local/share/davide-hub/ab12/listening.json").write_text('{"port": 40123}')
+    told = json.loads(broker.answer(Recall(user="student01", session_key="ab12")).value)
+    assert told == {"token": "top-secret", "profile": "one-gpu", "port": 40123}
+
+
+def test_a_link_in_the_place_of_the_secrets_is_not_followed(broker, home):
+    broker.answer(SUBMIT)
+    secrets = home / ".local/share/davide-hub/ab12/environment.json"
+    secrets.rename(home / "elsewhere.json")
+    secrets.symlink_to(home / "elsewhere.json")
+    assert broker.answer(Recall(user="student01", session_key="ab12")).kind == "failed"
 
 
 def test_the_end_of_a_log_is_read_as_the_user(broker, home):
@@ -237,6 +314,15 @@ def test_the_right_password_gives_a_ticket(broker, pam):
     assert asked == [("student01", "correct horse", {"service": "davide-hub", "resetcred": 0})]
 
 
+def test_a_silent_directory_throws_nobody_out(broker, monkeypatch):
+    def silent(_name):
+        raise WrongPassword
+
+    monkeypatch.setattr(verbs, "find_account", silent)
+    assert broker.answer(Ticket(user="student01")) == Answer(value="yes")
+    assert broker.answer(Ticket(user="student09")) == Answer(value="no")
+
+
 @pytest.mark.parametrize(
     ("errno", "kind", "words"),
     [
@@ -283,8 +369,9 @@ def test_an_account_without_a_shell_may_not_log_in(monkeypatch):
 
 
 @pytest.fixture
-def listening(broker, tmp_path):
+def listening(broker, tmp_path, monkeypatch):
     """Return a function that lets the broker listen, for callers of some uids."""
+    monkeypatch.setattr("davide_hub.broker.client._PAGE_SECONDS", 30)  # what machine the tests run on is not known
     running = []
 
     def listen(callers: set[int]) -> BrokerClient:
@@ -303,11 +390,19 @@ def test_hub_and_broker_talk(listening):
     client = listening({os.getuid()})
 
     async def scenario():
-        job = await client.submit("student01", "one-gpu", "ab12", {"JUPYTERHUB_USER": "student01"})
-        await client.cancel("student01", "ab12")
-        return job, await client.holds_ticket("student01")
+        job = await client.submit("student01", "my one", "one-gpu", "ab12", {"JUPYTERHUB_API_TOKEN": "t"})
+        open_ = await client.sessions()
+        told = await client.look("student01", "ab12")
+        kept = await client.recall("student01", "ab12")
+        name = await client.claim("student01", "ab12", job)
+        gone = await client.cancel("student01", "ab12")
+        await client.close("student01", "ab12")
+        return job, open_, told["state"], kept["token"], name, gone, await client.sessions()
 
-    assert asyncio.run(scenario()) == ("4711", True)
+    job, (hub, entries), state, token, name, gone, after = asyncio.run(scenario())
+    assert (job, state, token, name, gone) == ("4711", "RUNNING", "t", "my one", False)
+    assert entries == [LedgerEntry("ab12", "student01", "my one", "submitted", "4711")]
+    assert after == (hub, [])
 
 
 def test_only_the_hub_may_ask(listening):

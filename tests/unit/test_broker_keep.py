@@ -1,9 +1,9 @@
-"""Tickets and sessions on the broker's disk."""
+"""Tickets on the broker's disk, and how files are written there."""
 
 from __future__ import annotations
 
 import pytest
-from davide_hub.broker.keep import TICKET_SECONDS, Sessions, Tickets
+from davide_hub.broker.keep import TICKET_SECONDS, Tickets, read, write
 
 
 class Clock:
@@ -34,6 +34,15 @@ def test_a_ticket_is_for_one_person(tmp_path, clock):
     assert not tickets.holds("student01", 6009), "the name was given to somebody else"
 
 
+def test_without_a_uid_the_name_counts(tmp_path, clock):
+    tickets = Tickets(tmp_path, clock)
+    tickets.give("student01", 6001)
+    assert tickets.holds("student01", None)
+    assert not tickets.holds("student02", None)
+    clock.now += TICKET_SECONDS + 1
+    assert not tickets.holds("student01", None)
+
+
 def test_a_broken_file_is_no_ticket(tmp_path, clock):
     tickets = Tickets(tmp_path, clock)
     tickets.give("student01", 6001)
@@ -46,16 +55,8 @@ def test_tickets_are_for_roots_eyes_only(tmp_path, clock):
     assert (tmp_path / "tickets").stat().st_mode & 0o777 == 0o700
 
 
-def test_a_session_belongs_to_its_user(tmp_path, clock):
-    Sessions(tmp_path, clock).remember("ab12", "student01", "17")
-    sessions = Sessions(tmp_path, clock)
-    assert sessions.job_of("ab12", "student01") == "17"
-    assert sessions.job_of("ab12", "student02") is None
-    assert sessions.job_of("cd34", "student01") is None
-
-
-def test_sessions_of_long_ago_are_forgotten(tmp_path, clock):
-    Sessions(tmp_path, clock).remember("ab12", "student01", "17")
-    clock.now += 41 * 24 * 3600
-    assert Sessions(tmp_path, clock).job_of("ab12", "student01") is None
-    assert list(tmp_path.iterdir()) == []
+def test_a_file_that_could_not_be_written_leaves_the_old_one(tmp_path):
+    write(tmp_path / "ab12", {"job": "17"})
+    with pytest.raises(TypeError):
+        write(tmp_path / "ab12", {"job": object()})
+    assert read(tmp_path / "ab12") == {"job": "17"}

@@ -10,8 +10,13 @@ from davide_hub.broker.protocol import (
     Answer,
     BadMessage,
     Cancel,
+    Claim,
+    Close,
     Login,
+    Look,
+    Recall,
     Refusal,
+    Sessions,
     Submit,
     decode_reply,
     decode_request,
@@ -20,7 +25,15 @@ from davide_hub.broker.protocol import (
 )
 from pydantic import SecretStr
 
-SUBMIT = {"verb": "submit", "user": "student01", "profile": "one-gpu", "session_key": "ab12", "environment": {}}
+SUBMIT = {
+    "verb": "submit",
+    "user": "student01",
+    "server": "",
+    "profile": "one-gpu",
+    "session_key": "ab12",
+    "environment": {},
+}
+CLAIM = {"verb": "claim", "user": "student01", "session_key": "ab12", "job": "17"}
 
 
 @pytest.mark.parametrize(
@@ -29,11 +42,17 @@ SUBMIT = {"verb": "submit", "user": "student01", "profile": "one-gpu", "session_
         Login(user="student01", password=SecretStr("correct horse")),
         Submit(
             user="student01",
+            server="my one",
             profile="one-gpu",
             session_key="ab12",
             environment={"JUPYTERHUB_API_TOKEN": "t"},
         ),
         Cancel(user="student01", session_key="ab12"),
+        Close(user="student01", session_key="ab12"),
+        Look(user="student01", session_key="ab12"),
+        Sessions(),
+        Recall(user="student01", session_key="ab12"),
+        Claim(user="student01", session_key="ab12", job="17"),
     ],
 )
 def test_a_request_arrives_as_it_was_sent(request_):
@@ -61,6 +80,8 @@ def test_a_reply_arrives_as_it_was_sent(reply):
         {"environment": {"JUPYTERHUB_X": 1}},
         {"environment": {"JUPYTERHUB_X": "y" * 9000}},
         {"profile": ""},
+        {"server": "a/b"},
+        {"server": "a\nb"},
         {"account": "other"},
         {"verb": "shell"},
     ],
@@ -68,6 +89,14 @@ def test_a_reply_arrives_as_it_was_sent(reply):
 def test_what_is_out_of_bounds_is_no_request(change):
     with pytest.raises(BadMessage):
         decode_request(json.dumps(SUBMIT | change).encode())
+
+
+@pytest.mark.parametrize(
+    "change", [{"job": "17_3"}, {"job": "-1"}, {"job": "1" * 11}, {"job": 17}, {"session_key": "-"}]
+)
+def test_only_a_number_is_a_job(change):
+    with pytest.raises(BadMessage):
+        decode_request(json.dumps(CLAIM | change).encode())
 
 
 @pytest.mark.parametrize("line", [b"", b"\n", b"{", b"[]", b"null", b"\xff\xfe", b'{"verb": "submit"}'])

@@ -9,13 +9,19 @@ from types import SimpleNamespace
 
 import jinja2
 import pytest
-from davide_hub import callhome, configure
+from davide_hub import callhome, configure, handlers
 from davide_hub.auth import BrokerAuthenticator
 from davide_hub.broker.client import BrokerRefused, BrokerUnreachable
 from davide_hub.callhome import CallHomeHandler
 from davide_hub.facts import load_site
-from davide_hub.spawner import DavideSpawner, SessionFailed, digest
+from davide_hub.handlers import SessionHandler
+from davide_hub.heard import HeardServer
+from davide_hub.options import SessionFailed
+from davide_hub.routes import SENTINEL
+from davide_hub.spawner import DavideSpawner, digest
 from fake_broker import FakeBroker
+from jupyterhub import apihandlers
+from jupyterhub.apihandlers.users import UserServerAPIHandler
 from tornado import web
 from traitlets.config import Config
 
@@ -51,7 +57,24 @@ def test_a_restart_of_the_hub_ends_no_session(config):
 
 def test_all_sessions_share_one_view_of_slurm(config):
     first, second = (DavideSpawner(config=config) for _ in range(2))
-    assert first.slurm is second.slurm
+    assert first.proof is second.proof
+    assert first.proof.broker is config.DavideSpawner.broker
+
+
+def test_the_nodes_are_those_of_all_partitions(config):
+    assert list(DavideSpawner.nodes.names) == [name for one in SITE.slurm.partitions for name in one.nodes]
+
+
+def test_a_route_that_is_always_there_tells_whether_the_proxy_has_its_routes(config):
+    assert config.ConfigurableHTTPProxy.extra_routes == {SENTINEL: "http://10.77.0.10:8081"}
+
+
+@pytest.mark.parametrize(("number", "named"), [(1, False), (2, True)])
+def test_named_servers_come_with_a_second_session(number, named):
+    c = Config()
+    session = SITE.session.model_copy(update={"per_user": number})
+    configure.configure(c, SITE.model_copy(update={"session": session}))
+    assert c.JupyterHub.allow_named_servers is named
 
 
 def test_the_configuration_file_reads_the_facts_and_the_sites_own_settings(tmp_path):
@@ -127,8 +150,8 @@ def call_home(
 ):
     called = []
 
-    async def note(number):
-        called.append(number)
+    async def note(number, address):
+        called.append((number, address))
         return up
 
     session = SimpleNamespace(token_digest=digest("own"), port=port, call_home=note)
@@ -140,18 +163,23 @@ def call_home(
         current_user=SimpleNamespace(spawners={"other": others, "": session}) if token else None,
         set_status=called.append,
         _port=CallHomeHandler._port,
+        # A header says otherwise, and is not asked.
+        request=SimpleNamespace(
+            remote_ip="203.0.113.1", connection=SimpleNamespace(context=SimpleNamespace(address=("192.0.2.21", 50123)))
+        ),
     )
+    handler._peer = lambda: CallHomeHandler._peer(handler)
     handler._own_session = lambda: CallHomeHandler._own_session(handler)
     asyncio.run(CallHomeHandler.post(handler))
     return called
 
 
 def test_a_call_home_is_noted(monkeypatch):
-    assert call_home(monkeypatch, body={"port": 40123}) == [40123, 204]
+    assert call_home(monkeypatch, body={"port": 40123}) == [(40123, "192.0.2.21"), 204]
 
 
 def test_calling_twice_is_calling_once(monkeypatch):
-    assert call_home(monkeypatch, body={"port": 40123}, port=40123) == [40123, 204]
+    assert call_home(monkeypatch, body={"port": 40123}, port=40123) == [(40123, "192.0.2.21"), 204]
 
 
 @pytest.mark.parametrize(
@@ -176,6 +204,48 @@ def test_anything_else_is_refused(monkeypatch, change, code):
     assert refused.value.status_code == code
 
 
+# -- a server that was heard of, and handlers of ours
+
+
+def test_nobody_has_to_try_whether_a_session_is_up_that_called_home():
+    answer = asyncio.run(HeardServer().wait_up(timeout=30, http=True))
+    assert answer.headers["X-JupyterHub-Version"]
+
+
+def ends(monkeypatch, error) -> list[object]:
+    told = []
+
+    async def stock(_self, _user, _name=""):
+        if error:
+            raise error
+
+    monkeypatch.setattr(UserServerAPIHandler, "delete", stock)
+    handler = SessionHandler.__new__(SessionHandler)
+    handler.set_status = told.append
+    handler.set_header = lambda *_: None
+    monkeypatch.setattr(SessionHandler, "log", SimpleNamespace(info=lambda *_: None))
+    asyncio.run(handler.delete("student01"))
+    return told
+
+
+@pytest.mark.parametrize("error", [RuntimeError("not running"), KeyError("")])
+def test_an_end_that_overtakes_its_cancellation_is_no_failure(monkeypatch, error):
+    assert ends(monkeypatch, error) == [202]
+
+
+def test_an_ordinary_end_is_jupyterhubs_own(monkeypatch):
+    assert ends(monkeypatch, None) == []
+    with pytest.raises(web.HTTPError):
+        ends(monkeypatch, web.HTTPError(404))
+
+
+def test_our_handlers_take_the_places_of_jupyterhubs():
+    handlers.use_ours()
+    used = {handler[1] for handler in apihandlers.default_handlers}
+    assert SessionHandler in used
+    assert UserServerAPIHandler not in used
+
+
 # -- pages
 
 
@@ -196,6 +266,7 @@ def page(name: str, **values) -> str:
     )
     common = {
         "site": SITE,
+        "slurm": SimpleNamespace(silent=False),
         "base_url": "/hub/",
         "static_url": lambda path, **_: f"/hub/static/{path}",
         "user": user,
@@ -256,6 +327,12 @@ def test_the_failure_page_shows_the_sentence_and_the_log():
 def test_the_home_page_tells_how_the_last_session_ended():
     html = page("home.html", default_server=idle(ended="The session reached its time limit."), url="/x")
     assert "The session reached its time limit." in html
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_the_home_page_tells_that_slurm_is_silent(silent):
+    html = page("home.html", default_server=idle(), url="/x", slurm=SimpleNamespace(silent=silent))
+    assert ("Slurm does not answer at the moment" in html) is silent
 
 
 def test_the_home_page_offers_to_open_and_stop_what_runs():

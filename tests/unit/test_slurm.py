@@ -7,74 +7,113 @@ from pathlib import Path
 
 import pytest
 from davide_hub.slurm import (
-    UNKNOWN,
-    Job,
+    Marked,
     Outcome,
-    Phase,
     SlurmSilent,
     SlurmView,
     read_accounting,
+    read_marks,
     read_queue,
+    read_states,
+    read_version,
     run_command,
 )
+from davide_hub.states import UNKNOWN, Job, Phase, phase_of
 
 DATA = Path(__file__).parent / "data"
 QUEUE = (DATA / "squeue-22.05.txt").read_text()
 LATER = (DATA / "squeue-22.05-later.txt").read_text()
+MARKS = (DATA / "squeue-marks-22.05.txt").read_text()
 ACCOUNTING = (DATA / "sacct-22.05.txt").read_text()
+HEADER = "JOBID|STATE|EXEC_HOST|UID|REASON\n"
+NONE = Outcome(0, HEADER)
 SILENT = Outcome(1, "", "slurm_load_jobs error: Unable to contact slurm controller (connect failure)")
 
 
 class Slurm:
     """Answers as it is told, and counts how often it is asked."""
 
-    def __init__(self, queue: Outcome, accounting: Outcome = Outcome(0, "")) -> None:  # noqa: B008 - frozen
+    def __init__(
+        self,
+        queue: Outcome,
+        accounting: Outcome | SlurmSilent = Outcome(0, ""),  # noqa: B008 - frozen
+        takes: float = 0.01,
+    ) -> None:
         self.answers = {"squeue": queue, "sacct": accounting}
         self.asked: list[tuple[str, ...]] = []
         self.now = 1000.0
+        self.takes = takes
+        self.version = "slurm-wlm 22.05.8"
 
     async def run(self, argv: tuple[str, ...], _seconds: float) -> Outcome:
+        if argv == ("squeue", "--version"):
+            return Outcome(0, self.version)  # asks no controller
         self.asked.append(argv)
-        self.now += 0.01
-        return self.answers[argv[0]]
+        self.now += self.takes
+        answer = self.answers[argv[0]]
+        if isinstance(answer, SlurmSilent):
+            raise answer
+        return answer
 
     def view(self) -> SlurmView:
         return SlurmView(self.run, lambda: self.now)
 
 
 @pytest.mark.parametrize(
-    ("number", "phase", "node", "reason"),
+    ("number", "phase", "node", "reason", "uid"),
     [
-        ("27", Phase.RUNNING, "gpu01", ""),
-        ("29", Phase.WAITING, "", "Resources"),
-        ("32", Phase.WAITING, "", "JobHeldUser"),
-        ("30", Phase.ENDED, "gpu02", "NonZeroExitCode"),
-        ("31", Phase.ENDED, "gpu02", ""),
+        ("20", Phase.RUNNING, "gpu01", "", 6004),
+        ("26", Phase.WAITING, "", "PartitionDown", 6007),
+        ("24", Phase.ENDED, "gpu01", "JobLaunchFailure", 6006),
+        ("6", Phase.ENDED, "gpu01", "", 6002),
     ],
 )
-def test_a_line_of_squeue_is_a_job(number, phase, node, reason):
+def test_a_line_of_squeue_is_a_job(number, phase, node, reason, uid):
     job = read_queue(Outcome(0, QUEUE))[number]
-    assert (job.phase, job.node, job.reason) == (phase, node, reason)
+    assert (job.phase, job.node, job.reason, job.uid) == (phase, node, reason, uid)
 
 
 def test_a_job_that_completes_is_ending_and_not_yet_ended():
     jobs = read_queue(Outcome(0, LATER))
-    assert [jobs[n].phase for n in ("27", "28", "29")] == [Phase.RUNNING, Phase.ENDING, Phase.ENDED]
+    assert [jobs[n].phase for n in ("20", "26", "25")] == [Phase.RUNNING, Phase.ENDING, Phase.ENDED]
+
+
+@pytest.mark.parametrize(
+    ("states", "phase"),
+    [
+        ("PENDING CONFIGURING REQUEUED REQUEUE_FED REQUEUE_HOLD RESV_DEL_HOLD SPECIAL_EXIT", Phase.WAITING),
+        ("RUNNING SUSPENDED STOPPED SIGNALING RESIZING", Phase.RUNNING),
+        ("COMPLETING STAGE_OUT", Phase.ENDING),
+        (
+            "BOOT_FAIL CANCELLED COMPLETED DEADLINE FAILED NODE_FAIL OUT_OF_MEMORY PREEMPTED REVOKED TIMEOUT",
+            Phase.ENDED,
+        ),
+    ],
+)
+def test_every_state_of_the_manual_means_something(states, phase):
+    assert {phase_of(state) for state in states.split()} == {phase}
 
 
 @pytest.mark.parametrize(
     "answer",
     [
         SILENT,
-        Outcome(0, "27|RUNNING|gpu01|None\n28|RUN"),
+        Outcome(0, ""),
+        Outcome(0, QUEUE.split("\n", 1)[1]),
+        Outcome(0, HEADER + "20|RUNNING|gpu01|6004|None\n21|RUN"),
         Outcome(0, "JOBID PARTITION NAME"),
-        Outcome(-9, ""),
+        Outcome(-9, HEADER),
         Outcome(127, "", "squeue: not found"),
     ],
+    ids=["refused", "empty", "no header", "cut off", "another format", "killed", "missing"],
 )
 def test_half_an_answer_is_none(answer):
     with pytest.raises(SlurmSilent):
         read_queue(answer)
+
+
+def test_an_honest_none_is_a_header_without_jobs():
+    assert read_queue(NONE) == {}
 
 
 def test_squeue_may_say_that_its_only_job_is_gone():
@@ -84,14 +123,88 @@ def test_squeue_may_say_that_its_only_job_is_gone():
 
 def test_accounting_tells_how_jobs_ended_and_who_cancelled_them():
     ended = read_accounting(Outcome(0, ACCOUNTING))
-    assert ended["19"] == Job(Phase.ENDED, "TIMEOUT", "gpu01")
-    assert ended["28"].cancelled_by == 6003
-    assert ended["29"] == Job(Phase.ENDED, "CANCELLED", "", cancelled_by=0)
-    assert {"27", "32"}.isdisjoint(ended), "a job that accounting believes running has not ended"
+    assert ended["24"] == Job(Phase.ENDED, "FAILED", "gpu01", uid=6006)
+    assert ended["26"].cancelled_by == 6007
+    assert ended["25"] == Job(Phase.ENDED, "CANCELLED", "gpu01", cancelled_by=0, uid=6005)
+    assert "20" not in ended, "a job that accounting believes running has not ended"
 
 
 def test_accounting_that_fails_says_nothing():
     assert read_accounting(Outcome(1, ACCOUNTING)) == {}
+
+
+# -- states alone (Slurm 23.11 and later)
+
+
+def test_states_alone_change_states_alone():
+    known = read_queue(Outcome(0, QUEUE))
+    jobs = read_states(Outcome(0, "JOBID|STATE\n20|RUNNING\n21|TIMEOUT\n99|RUNNING\n"), known)
+    assert jobs["20"] == known["20"]
+    assert jobs["21"] == Job(Phase.ENDED, "TIMEOUT", "gpu01", uid=6001)
+    assert set(jobs) == {"20", "21"}, "a job that is left out is missing, and a new one is unknown"
+
+
+@pytest.mark.parametrize("answer", [SILENT, Outcome(0, ""), Outcome(0, "JOBID|STATE\n20|RUN NING"), Outcome(-9, "")])
+def test_half_an_answer_about_states_is_none(answer):
+    with pytest.raises(SlurmSilent):
+        read_states(answer, {})
+
+
+@pytest.mark.parametrize(
+    ("printed", "version"),
+    [("slurm-wlm 22.05.8", (22, 5)), ("slurm-wlm 24.11.5", (24, 11)), ("slurm 23.11.10", (23, 11)), ("", (0, 0))],
+)
+def test_the_version_tells_what_squeue_can_do(printed, version):
+    assert read_version(Outcome(0, printed)) == version
+
+
+def asked_twice(version: str, states: str) -> list[str]:
+    """Return in which format a view asks at first, and when it knows that all jobs run."""
+    slurm = Slurm(Outcome(0, QUEUE))
+    slurm.version = version
+    view = slurm.view()
+
+    async def scenario():
+        await view.look("20")
+        slurm.now += 14
+        slurm.answers["squeue"] = Outcome(0, states)
+        assert (await view.look("20")).phase is Phase.RUNNING
+
+    asyncio.run(scenario())
+    return [word for argv in slurm.asked for word in argv if word.startswith("--format")]
+
+
+def test_where_all_jobs_run_only_states_are_asked_for():
+    assert asked_twice("slurm-wlm 24.11.5", "JOBID|STATE\n20|RUNNING\n")[1] == "--format=%i|%T"
+
+
+def test_an_older_slurm_is_asked_for_all():
+    assert asked_twice("slurm-wlm 22.05.8", QUEUE)[1] == "--format=%i|%T|%B|%U|%r"
+
+
+# -- marks
+
+
+def test_live_jobs_with_a_mark_are_found_in_the_queue():
+    marks = read_marks(Outcome(0, MARKS))
+    assert marks[0] == Marked("26", "student07", "acfcd1e6", "0ece2be6f3267fe1")
+    assert [one.job for one in marks] == ["26", "20", "21", "22", "23"]
+
+
+@pytest.mark.parametrize("answer", [SILENT, Outcome(0, ""), Outcome(-9, MARKS)])
+def test_without_an_answer_nobody_knows_of_marks(answer):
+    with pytest.raises(SlurmSilent):
+        read_marks(answer)
+
+
+@pytest.mark.parametrize(
+    "comment", ["(null)", "my own text", "a|b", "davide-hub:acfcd1e6:ab12", "davide-hub:acfcd1e6:../x:" + "0" * 32]
+)
+def test_other_comments_are_passed_over(comment):
+    assert read_marks(Outcome(0, f"JOBID|STATE|USER|COMMENT\n20|RUNNING|student04|{comment}\n")) == []
+
+
+# -- one view for all
 
 
 def test_one_query_answers_for_all():
@@ -99,16 +212,16 @@ def test_one_query_answers_for_all():
     view = slurm.view()
 
     async def scenario():
-        first = await view.look("27", 5)
+        first = await view.look("20")
         slurm.now += 1
-        await view.look("28", 5)
-        slurm.now += 1
-        return first, [await view.look(n, 5) for n in ("27", "28", "27", "28")]
+        await view.look("21")
+        slurm.now += 13
+        return first, [await view.look(n) for n in ("21", "20", "21", "20")]
 
     first, jobs = asyncio.run(scenario())
     assert first.phase is Phase.RUNNING
-    assert [job.node for job in jobs] == ["gpu01", "gpu02", "gpu01", "gpu02"]
-    assert [argv[-1] for argv in slurm.asked] == ["--jobs=27", "--jobs=27,28"]
+    assert [job.uid for job in jobs] == [6001, 6004, 6001, 6004]
+    assert [argv[-1] for argv in slurm.asked] == ["--jobs=20", "--jobs=20,21"]
 
 
 def test_many_who_ask_at_once_share_a_query():
@@ -116,39 +229,53 @@ def test_many_who_ask_at_once_share_a_query():
     view = slurm.view()
 
     async def scenario():
-        return await asyncio.gather(*(view.look("27", 0) for _ in range(50)))
+        return await asyncio.gather(*(view.look("20") for _ in range(50)))
 
     assert all(job.phase is Phase.RUNNING for job in asyncio.run(scenario()))
     assert len(slurm.asked) == 1
 
 
-def test_slurm_is_left_alone_for_twenty_times_what_it_took():
-    slurm = Slurm(Outcome(0, QUEUE))
+@pytest.mark.parametrize(
+    ("took", "minutes", "queries"), [(0.01, 10, 46), (2, 10, 14), (10, 10, 9)], ids=["quick", "slow", "very slow"]
+)
+def test_slurm_is_left_alone_for_twenty_times_what_it_took(took, minutes, queries):
+    slurm = Slurm(Outcome(0, QUEUE), takes=took)
     view = slurm.view()
 
     async def scenario():
-        for _ in range(10):
-            await view.look("27", 0)
-            slurm.now += 0.05
+        end = slurm.now + 60 * minutes
+        while slurm.now < end:
+            await view.look("20")
+            slurm.now += 0.5
 
     asyncio.run(scenario())
-    assert len(slurm.asked) == 3, "0.5 s, 0.01 s a query: one each 0.2 s"
+    assert abs(len(slurm.asked) - queries) <= 1, "two RPCs each: less than ten a minute even when it is quick"
 
 
-def test_absence_is_no_proof():
-    slurm = Slurm(Outcome(0, ""))
-    assert asyncio.run(slurm.view().look("27", 0)) == UNKNOWN
+def test_absence_is_no_proof_but_noticed():
+    slurm = Slurm(NONE)
+    view = slurm.view()
+    assert not view.missing("20")
+    assert asyncio.run(view.look("20")) == UNKNOWN
     assert [argv[0] for argv in slurm.asked] == ["squeue", "sacct"]
+    assert view.missing("20")
+    assert not view.missing("21"), "nobody has asked about it"
 
 
 def test_absence_and_a_final_record_are_proof():
-    job = asyncio.run(Slurm(Outcome(0, ""), Outcome(0, ACCOUNTING)).view().look("19", 0))
-    assert (job.phase, job.state) == (Phase.ENDED, "TIMEOUT")
+    job = asyncio.run(Slurm(NONE, Outcome(0, ACCOUNTING)).view().look("24"))
+    assert (job.phase, job.state) == (Phase.ENDED, "FAILED")
 
 
 def test_who_cancelled_is_asked_of_accounting():
-    job = asyncio.run(Slurm(Outcome(0, LATER), Outcome(0, ACCOUNTING)).view().look("29", 0))
+    job = asyncio.run(Slurm(Outcome(0, LATER), Outcome(0, ACCOUNTING)).view().look("25"))
     assert job.cancelled_by == 0
+
+
+def test_a_silent_accounting_takes_nothing_away():
+    view = Slurm(Outcome(0, LATER), SlurmSilent("sacct took more than 15 s")).view()
+    assert asyncio.run(view.look("25")).state == "CANCELLED"
+    assert not view.silent
 
 
 def test_a_silent_slurm_is_unknown_and_asked_again_later():
@@ -156,15 +283,38 @@ def test_a_silent_slurm_is_unknown_and_asked_again_later():
     view = slurm.view()
 
     async def scenario():
-        silent = [await view.look("27", 0) for _ in range(5)]
+        silent = [await view.look("20") for _ in range(5)]
+        assert view.silent
+        assert not view.missing("20")
         slurm.answers["squeue"] = Outcome(0, QUEUE)
         slurm.now += 11
-        return silent, await view.look("27", 0)
+        return silent, await view.look("20")
 
     silent, back = asyncio.run(scenario())
     assert silent == [UNKNOWN] * 5
     assert back.phase is Phase.RUNNING
+    assert not view.silent
     assert len(slurm.asked) == 2
+
+
+def test_many_that_vanish_at_once_are_an_alarm_and_no_end(monkeypatch):
+    alarms = []
+    monkeypatch.setattr("davide_hub.slurm._log.critical", lambda *words: alarms.append(words))
+    slurm = Slurm(Outcome(0, QUEUE))
+    view = slurm.view()
+
+    async def scenario():
+        await asyncio.gather(*(view.look(n) for n in ("20", "21", "22", "23")))
+        slurm.now += 14
+        await view.look("20")
+        slurm.answers["squeue"] = NONE
+        slurm.now += 14
+        return [await view.look(n) for n in ("20", "21", "22", "23")]
+
+    assert asyncio.run(scenario()) == [UNKNOWN] * 4
+    ((words, vanished, watched),) = alarms
+    assert (vanished, watched) == (4, 4)
+    assert "PrivateData" in words
 
 
 def test_a_hanging_slurm_holds_nobody_up(monkeypatch):
@@ -173,11 +323,11 @@ def test_a_hanging_slurm_holds_nobody_up(monkeypatch):
 
     async def hang(argv, _seconds):
         asked.append(argv)
-        await asyncio.sleep(3600)
+        await asyncio.Event().wait()
 
     async def scenario():
         view = SlurmView(hang)
-        return [await view.look("27", 0) for _ in range(3)]
+        return [await view.look("20") for _ in range(3)]
 
     assert asyncio.run(scenario()) == [UNKNOWN] * 3
     assert len(asked) == 1, "never more than one hung query"
@@ -188,13 +338,13 @@ def test_a_forgotten_job_is_asked_about_no_more():
     view = slurm.view()
 
     async def scenario():
-        await view.look("27", 0)
-        view.forget("27")
+        await view.look("20")
+        view.forget("20")
         slurm.now += 60
-        await view.look("28", 0)
+        await view.look("21")
 
     asyncio.run(scenario())
-    assert slurm.asked[-1][-1] == "--jobs=28"
+    assert slurm.asked[-1][-1] == "--jobs=21"
 
 
 def test_a_command_that_takes_too_long_is_killed():

@@ -10,44 +10,41 @@ import pytest
 from davide_hub import spawner as module
 from davide_hub.broker.client import BrokerRefused, BrokerUnreachable
 from davide_hub.facts import load_site
-from davide_hub.slurm import UNKNOWN, Job, Phase
-from davide_hub.spawner import DavideSpawner, SessionFailed, digest
-from fake_broker import FakeBroker
+from davide_hub.spawner import Adoption, DavideSpawner, NeverSubmitted, SessionFailed, digest
+from davide_hub.states import UNKNOWN, Job, Phase
+from fake_broker import FakeBroker, looked
+from fake_proof import FakeProof
 from jupyterhub import apihandlers
 
 SITE = load_site(Path(__file__).parents[2] / "ansible/inventory/local/group_vars/all/site.yml")
 WAITS = Job(Phase.WAITING, "PENDING", reason="Resources")
 RUNS = Job(Phase.RUNNING, "RUNNING", "gpu01")
 FAILED = Job(Phase.ENDED, "FAILED", "gpu01")
+NODES = {"192.0.2.21": "gpu01", "192.0.2.22": "gpu02"}
 
 
-class Slurm:
-    """Says of every job what it is told to say; the last word stands."""
-
-    def __init__(self, *jobs: Job) -> None:
-        self.jobs = list(jobs)
-
-    async def look(self, _job_id: str, _max_age: float) -> Job:
-        return self.jobs.pop(0) if len(self.jobs) > 1 else self.jobs[0]
-
-    def forget(self, _job_id: str) -> None:
-        pass
+class Nodes:
+    async def name_of(self, address: str) -> str:
+        return NODES.get(address, "")
 
 
 @pytest.fixture
 def session(monkeypatch):
     """Return a function that makes a session's spawner over some words of Slurm."""
-    monkeypatch.setattr(module, "_STARTING_SECONDS", 0.01)
-    monkeypatch.setattr(module, "_STOPPING_SECONDS", 0.01)
+    monkeypatch.setattr(module, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(module, "_FIRST_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(
         DavideSpawner, "_save", lambda self: self.__dict__.setdefault("saved", []).append(self.get_state())
     )
+    monkeypatch.setattr(DavideSpawner, "_commit", lambda _self: None)
+    monkeypatch.setattr(DavideSpawner, "_use_token", lambda self, token: setattr(self, "api_token", token))
     environment = {"JUPYTERHUB_API_TOKEN": "t", "PATH": "/bin", "CONFIGPROXY_AUTH_TOKEN": "x"}
     monkeypatch.setattr(DavideSpawner, "get_env", lambda _self: environment)
+    monkeypatch.setattr(DavideSpawner, "server", None)
 
     def make(*jobs: Job) -> DavideSpawner:
-        made = DavideSpawner(site=SITE, broker=FakeBroker(), user=SimpleNamespace(name="student01"))
-        made.slurm = Slurm(*jobs)
+        made = DavideSpawner(site=SITE, broker=FakeBroker(), user=SimpleNamespace(name="student01", spawners={}))
+        made.proof, made.nodes = FakeProof(*jobs), Nodes()
         made.api_token = "t"
         return made
 
@@ -62,52 +59,89 @@ def hours(monkeypatch):
 
 async def start_and(spawner: DavideSpawner, meanwhile) -> tuple[str, int]:
     start = asyncio.create_task(spawner.start())
-    await asyncio.sleep(0.05)
+    while not (spawner.job_id and spawner.proof.asked):
+        await asyncio.sleep(0)
     await meanwhile()
     return await start
 
 
+def calls_home(spawner: DavideSpawner, port: int = 40123, address: str = "192.0.2.21"):
+    return lambda: spawner.call_home(port, address)
+
+
+# -- starting
+
+
 def test_a_session_that_calls_home_is_up(session):
     spawner = session(WAITS, RUNS)
-    assert asyncio.run(start_and(spawner, lambda: spawner.call_home(40123))) == ("gpu01", 40123)
+    assert asyncio.run(start_and(spawner, calls_home(spawner))) == ("gpu01", 40123)
     submit = spawner.broker.said[0]
     assert (submit.user, submit.profile, submit.session_key) == ("student01", "one-gpu", spawner.session_key)
     assert submit.environment == {"JUPYTERHUB_API_TOKEN": "t"}, "nothing but the hub's own variables"
 
 
-def test_the_job_is_saved_when_it_is_submitted(session):
+def test_the_key_is_saved_before_anybody_is_asked_for_a_job(session):
+    spawner = session(RUNS)
+    saved = []
+
+    async def submit():
+        saved.extend(spawner.saved)
+        return "17"
+
+    spawner.broker.answers["submit"] = submit
+    asyncio.run(start_and(spawner, calls_home(spawner)))
+    (before,) = saved
+    assert (before["session_key"], before.get("job_id")) == (spawner.session_key, None)
+    assert before["token_digest"] == digest("t")
+
+
+def test_the_job_is_saved_when_it_is_submitted_and_the_place_when_it_is_known(session):
     spawner = session(WAITS, RUNS)
-    asyncio.run(start_and(spawner, lambda: spawner.call_home(40123)))
-    first, last = spawner.saved[0], spawner.saved[-1]
-    assert (first["job_id"], first.get("node")) == ("17", None)
+    asyncio.run(start_and(spawner, calls_home(spawner)))
+    _, submitted, last = spawner.saved
+    assert (submitted["job_id"], submitted.get("node")) == ("17", None)
     assert (last["node"], last["port"]) == ("gpu01", 40123)
-    assert first["token_digest"] == digest("t")
-    assert "t" not in first.values()
+    assert "t" not in last.values()
 
 
 def test_what_was_saved_is_taken_up_again(session):
     spawner, again = session(RUNS), session(RUNS)
-    asyncio.run(start_and(spawner, lambda: spawner.call_home(40123)))
+    asyncio.run(start_and(spawner, calls_home(spawner)))
     again.load_state(spawner.get_state())
     assert again.get_state() == spawner.get_state()
-    again.server = SimpleNamespace(orm_server=None, base_url="/user/student01/")
-    assert asyncio.run(again.get_url()) == "http://gpu01:40123/user/student01/"
+    assert again._at_home.is_set()
 
 
-def test_a_call_home_before_slurm_knows_the_node_comes_too_early(session):
-    spawner = session(WAITS)
-    spawner.job_id = "17"
-    assert asyncio.run(spawner.call_home(40123)) is False
-    assert (spawner.node, spawner.port) == ("", 0)
+def test_a_lost_reply_is_asked_for_again_with_the_same_key(session):
+    spawner = session(RUNS)
+    answers = iter([BrokerUnreachable(), BrokerRefused("busy", "Slurm does not answer."), "17"])
+    told = []
+
+    async def submit():
+        told.append(spawner._news)
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    spawner.broker.answers["submit"] = submit
+    asyncio.run(start_and(spawner, calls_home(spawner)))
+    assert len({request.session_key for request in spawner.broker.said if request.verb == "submit"}) == 1
+    assert spawner.broker.verbs() == ["submit"] * 3
+    assert told[1:] == [
+        "A part of the hub is not running. Your session is submitted as soon as it is back.",
+        "Slurm does not answer. Your session is submitted as soon as it does.",
+    ]
 
 
 def test_waiting_in_the_queue_is_no_failure_and_the_page_says_why(session, hours):
     spawner = session(WAITS)
 
     async def run_at_last():
-        assert "all fitting GPUs" in spawner._news
-        spawner.slurm.jobs = [RUNS]
-        await spawner.call_home(40123)
+        while "all fitting GPUs" not in spawner._news:
+            await asyncio.sleep(0)
+        spawner.proof.jobs = [RUNS]
+        await spawner.call_home(40123, "192.0.2.21")
 
     assert asyncio.run(start_and(spawner, run_at_last)) == ("gpu01", 40123)
 
@@ -129,20 +163,75 @@ def test_a_job_that_dies_at_once_says_so(session):
 
 
 @pytest.mark.parametrize(
-    ("error", "sentence"),
+    "error",
     [
-        (BrokerRefused("slurm", "Invalid account"), "Slurm refused the session: Invalid account"),
-        (BrokerRefused("no_ticket", "Log in again."), "Log in again."),
-        (BrokerUnreachable(), "A part of the hub is not running"),
+        BrokerRefused("slurm", "Slurm refused the session: Invalid account"),
+        BrokerRefused("no_ticket", "Log in again."),
     ],
 )
-def test_a_refused_submission_is_told_in_its_own_words(session, error, sentence):
+def test_a_refused_submission_is_told_in_its_own_words(session, error):
     spawner = session(UNKNOWN)
     spawner.broker.answers["submit"] = error
     with pytest.raises(SessionFailed) as failure:
         asyncio.run(spawner.start())
-    assert sentence in failure.value.jupyterhub_message
-    assert asyncio.run(spawner.poll()) == 1
+    assert failure.value.jupyterhub_message == str(error)
+    assert spawner.ended == str(error)
+
+
+def test_a_user_has_as_many_sessions_as_the_site_allows(session):
+    spawner = session(RUNS)
+    active = [SimpleNamespace(active=flag) for flag in (True, False, True)]
+    spawner.user.spawners = dict(enumerate([*active, spawner]))
+    with pytest.raises(SessionFailed, match=r"You have 2 running; this site allows 2 sessions at a time\. End one"):
+        asyncio.run(spawner.start())
+    assert spawner.broker.said == []
+
+
+def test_a_user_below_the_limit_starts_another(session):
+    spawner = session(RUNS)
+    spawner.user.spawners = {"": SimpleNamespace(active=True), "two": spawner}
+    assert asyncio.run(start_and(spawner, calls_home(spawner)))
+
+
+# -- the call home
+
+
+def test_the_place_comes_from_the_connection(session):
+    spawner = session(RUNS)
+    spawner.job_id = "17"
+    assert asyncio.run(spawner.call_home(40123, "192.0.2.21"))
+    assert (spawner.node, spawner.port) == ("gpu01", 40123)
+
+
+def test_a_call_home_from_another_node_than_the_jobs_is_not_heard(session):
+    spawner = session(RUNS)
+    spawner.job_id = "17"
+    assert asyncio.run(spawner.call_home(40123, "192.0.2.22")) is False
+    assert (spawner.node, spawner.port) == ("", 0)
+
+
+def test_a_call_home_is_heard_before_slurm_tells_the_node(session):
+    spawner = session(WAITS)
+    spawner.job_id = "17"
+    assert asyncio.run(spawner.call_home(40123, "192.0.2.21"))
+
+
+def test_an_address_that_no_name_explains_is_explained_by_slurm(session):
+    spawner = session(RUNS)
+    spawner.job_id = "17"
+    assert asyncio.run(spawner.call_home(40123, "198.51.100.7"))
+    assert spawner.node == "gpu01"
+
+
+@pytest.mark.parametrize("job", [WAITS, UNKNOWN, FAILED])
+def test_a_strange_address_before_slurm_knows_the_node_comes_too_early(session, job):
+    spawner = session(job)
+    spawner.job_id = "17"
+    assert asyncio.run(spawner.call_home(40123, "198.51.100.7")) is False
+    assert (spawner.node, spawner.port) == ("", 0)
+
+
+# -- polling
 
 
 @pytest.mark.parametrize("job", [UNKNOWN, WAITS, RUNS, Job(Phase.ENDING, "COMPLETING", "gpu01")])
@@ -158,36 +247,86 @@ def test_an_end_is_told(session):
     assert asyncio.run(spawner.poll()) == 1
     spawner.clear_state()
     assert spawner.get_state() == {"ended": "The session reached its time limit."}
+    assert spawner.proof.forgotten == ["17"]
 
 
-def test_stop_while_pending_cancels_the_job(session):
-    spawner = session(WAITS, WAITS, Job(Phase.ENDED, "CANCELLED"))
+def test_a_running_session_that_slurm_put_back_into_the_queue_has_ended(session):
+    spawner = session(WAITS)
+    spawner.job_id, spawner.session_key, spawner.node = "17", "ab12", "gpu01"
+    assert asyncio.run(spawner.poll()) == 1
+    assert "put back into the queue" in spawner.ended
+
+
+def test_who_stops_a_session_here_is_not_told_that_it_ended(session):
+    spawner = session(Job(Phase.ENDED, "CANCELLED"))
+    spawner.job_id, spawner.session_key = "17", "ab12"
+    asyncio.run(spawner.stop())
+    assert asyncio.run(spawner.poll()) == 1
+    assert spawner.ended == ""
+
+
+def test_a_session_whose_job_is_not_known_yet_may_live(session):
+    spawner = session(UNKNOWN)
+    assert asyncio.run(spawner.poll()) == 1, "nothing was ever started"
+    spawner.session_key = "ab12"
+    assert asyncio.run(spawner.poll()) is None
+    asyncio.run(spawner.stop())
+    assert asyncio.run(spawner.poll()) == 1
+
+
+# -- stopping
+
+
+def test_stop_while_pending_cancels_the_session(session):
+    spawner = session(WAITS)
 
     async def scenario():
         start = asyncio.create_task(spawner.start())
-        await asyncio.sleep(0.03)
+        while not spawner.job_id:
+            await asyncio.sleep(0)
         start.cancel()
         await spawner.stop()
 
     asyncio.run(scenario())
     assert spawner.broker.verbs() == ["submit", "cancel"]
+    assert spawner.saved[-1]["stopping"]
+
+
+def test_stop_while_the_broker_is_silent_gives_up_the_submission(session):
+    spawner = session(UNKNOWN)
+    spawner.broker.answers["submit"] = BrokerRefused("busy", "Slurm does not answer.")
+
+    async def scenario():
+        start = asyncio.create_task(spawner.start())
+        while not spawner.broker.said:
+            await asyncio.sleep(0)
+        start.cancel()
+        await spawner.stop()
+
+    asyncio.run(scenario())
+    assert spawner.broker.verbs()[-1] == "cancel"
+    assert set(spawner.broker.verbs()[:-1]) == {"submit"}
 
 
 def test_stop_in_the_middle_of_the_submission_cancels_what_comes_of_it(session):
     spawner = session(FAILED)
 
-    async def slow():
-        await asyncio.sleep(0.1)
-        return "17"
-
-    spawner.broker.answers["submit"] = slow
-
     async def scenario():
+        reply = asyncio.Event()
+
+        async def slow():
+            await reply.wait()
+            return "17"
+
+        spawner.broker.answers["submit"] = slow
         start = asyncio.create_task(spawner.start())
-        await asyncio.sleep(0.01)
+        while not spawner.broker.said:
+            await asyncio.sleep(0)
         start.cancel()
         alive = await spawner.poll()
-        await spawner.stop()
+        stop = asyncio.create_task(spawner.stop())
+        reply.set()
+        await stop
         return alive
 
     assert asyncio.run(scenario()) is None
@@ -205,10 +344,151 @@ def test_stop_goes_on_until_the_broker_is_back(session, monkeypatch):
         if len(pauses) == 3:
             spawner.broker.answers["cancel"] = "17"
 
+    monkeypatch.setattr(module, "_FIRST_PAUSE_SECONDS", 1.0)
     monkeypatch.setattr(module.asyncio, "sleep", pause)
     asyncio.run(spawner.stop())
     assert spawner.broker.verbs() == ["cancel"] * 4
     assert pauses == [1.0, 2.0, 4.0]
+
+
+def test_stop_does_not_wait_for_what_will_never_mend(session):
+    spawner = session(RUNS)
+    spawner.job_id, spawner.session_key = "17", "ab12"
+    spawner.broker.answers["cancel"] = BrokerRefused("unknown_session", "student01 has no session ab12.")
+    asyncio.run(spawner.stop())
+    assert spawner.broker.verbs() == ["cancel"]
+
+
+@pytest.mark.parametrize(("job", "verb"), [(FAILED, "close"), (WAITS, "cancel")], ids=["ended", "requeued"])
+def test_a_session_that_ended_by_itself_is_closed_and_its_token_revoked(session, monkeypatch, job, verb):
+    revoked = []
+    monkeypatch.setattr(DavideSpawner, "_revoke_token", lambda _self: revoked.append(True))
+    spawner = session(job)
+    spawner.job_id, spawner.session_key, spawner.node = "17", "ab12", "gpu01"
+
+    async def scenario():
+        assert await spawner.poll() == 1
+        await spawner.run_post_stop_hook()
+
+    asyncio.run(scenario())
+    assert (spawner.broker.verbs(), revoked) == ([verb], [True])
+
+
+@pytest.mark.parametrize("error", [BrokerUnreachable(), BrokerRefused("busy", "Too many people.")])
+def test_a_token_is_revoked_even_if_the_broker_is_silent(session, monkeypatch, error):
+    revoked = []
+    monkeypatch.setattr(DavideSpawner, "_revoke_token", lambda _self: revoked.append(True))
+    spawner = session(FAILED)
+    spawner.session_key = "ab12"
+    spawner.broker.answers["close"] = error
+    asyncio.run(spawner.run_post_stop_hook())
+    assert revoked == [True]
+
+
+# -- taking up what an earlier hub began
+
+
+def resumed(spawner: DavideSpawner, **state):
+    spawner.load_state({"session_key": "ab12", "token_digest": digest("t")} | state)
+    return spawner.resume()
+
+
+def test_a_session_that_was_waiting_goes_on_waiting(session):
+    spawner = session(RUNS)
+
+    async def scenario():
+        resume = asyncio.create_task(resumed(spawner, job_id="17"))
+        while not spawner.proof.asked:
+            await asyncio.sleep(0)
+        await spawner.call_home(40123, "192.0.2.21")
+        await resume
+
+    asyncio.run(scenario())
+    assert spawner.broker.said == []
+
+
+def test_a_job_whose_number_the_last_hub_never_heard_is_found(session):
+    spawner = session(RUNS)
+    spawner.broker.answers["look"] = looked("23")
+
+    async def scenario():
+        resume = asyncio.create_task(resumed(spawner))
+        while not spawner.proof.asked:
+            await asyncio.sleep(0)
+        await spawner.call_home(40123, "192.0.2.21")
+        await resume
+
+    asyncio.run(scenario())
+    assert (spawner.job_id, spawner.saved[0]["job_id"]) == ("23", "23")
+
+
+def test_while_slurm_is_silent_the_search_goes_on(session):
+    spawner = session(RUNS)
+    words = iter([BrokerUnreachable(), BrokerRefused("busy", "Slurm does not answer."), looked("23", "FAILED", "")])
+
+    async def look():
+        word = next(words)
+        if isinstance(word, Exception):
+            raise word
+        return word
+
+    spawner.broker.answers["look"] = look
+    spawner.proof.jobs = [FAILED]
+    with pytest.raises(SessionFailed, match="ended before JupyterLab was up"):
+        asyncio.run(resumed(spawner))
+    assert spawner.broker.verbs() == ["look"] * 3 + ["log"]
+
+
+def test_a_session_that_slurm_never_heard_of_is_closed_before_a_new_one(session):
+    spawner = session(UNKNOWN)
+    spawner.broker.answers["look"] = looked("", "GONE", "")
+    with pytest.raises(NeverSubmitted):
+        asyncio.run(resumed(spawner))
+    assert spawner.broker.verbs() == ["look", "cancel"]
+
+
+def test_a_session_that_the_broker_never_heard_of_needs_no_closing(session):
+    spawner = session(UNKNOWN)
+    spawner.broker.answers["look"] = BrokerRefused("unknown_session", "student01 has no session ab12.")
+    with pytest.raises(NeverSubmitted):
+        asyncio.run(resumed(spawner))
+    assert spawner.broker.verbs() == ["look"]
+
+
+ADOPTION = Adoption("cd34", "23", "no-gpu", "its own token", 40123)
+
+
+def test_a_running_session_is_adopted_with_its_own_token(session):
+    spawner = session(UNKNOWN, RUNS)
+    spawner.to_adopt = ADOPTION
+    assert asyncio.run(spawner.start()) == ("gpu01", 40123)
+    assert (spawner.session_key, spawner.job_id, spawner.profile_name) == ("cd34", "23", "no-gpu")
+    assert (spawner.api_token, spawner.token_digest) == ("its own token", digest("its own token"))
+    assert spawner.broker.said == [], "nothing is submitted"
+
+
+def test_an_adopted_session_that_has_not_called_yet_is_waited_for(session):
+    spawner = session(RUNS)
+    spawner.to_adopt = Adoption("cd34", "23", "no-gpu", "its own token", 0)
+    assert asyncio.run(start_and(spawner, calls_home(spawner, 41000))) == ("gpu01", 41000)
+
+
+def test_a_session_that_ends_while_it_is_adopted_has_ended(session):
+    spawner = session(FAILED)
+    spawner.to_adopt = ADOPTION
+    with pytest.raises(SessionFailed, match="ended before JupyterLab was up"):
+        asyncio.run(spawner.start())
+
+
+def test_an_adopted_session_keeps_its_profile(session):
+    spawner = session(RUNS)
+    spawner.to_adopt = ADOPTION
+    spawner.profile_name = "no-gpu"
+    spawner.apply_user_options(None, {})
+    assert spawner.profile_name == "no-gpu"
+
+
+# -- options
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from davide_hub.slurm import Job, Phase
+from davide_hub.states import Job, Phase
 from davide_hub.words import why_it_ended, why_it_waits
 
 
@@ -32,6 +32,7 @@ def test_a_reason_to_wait_in_plain_words(reason, words):
         ("CANCELLED", 0, "An administrator cancelled"),
         ("CANCELLED", 4000000, "user with the number 4000000 cancelled"),
         ("CANCELLED", None, "was cancelled"),
+        ("GONE", None, "no record of the session's job"),
         ("REVOKED", None, "Slurm ended the session: REVOKED"),
     ],
 )

@@ -115,7 +115,12 @@ class BrokerClient:
 
     async def claim(self, user: str, session_key: str, job: str) -> str:
         """Have the broker take up a marked job; return the server's name."""
-        return await self._ask(Claim(user=user, session_key=session_key, job=job))
+        try:
+            request = Claim(user=user, session_key=session_key, job=job)
+        except ValidationError:
+            # What stands in a job's comment is for its owner to choose.
+            raise BrokerRefused("unknown_session", f"Job {job} carries a mark that no broker made.") from None
+        return await self._ask(request)
 
     async def log_end(self, user: str, session_key: str) -> str:
         """Return the last lines of the session's log, or nothing."""

@@ -47,11 +47,11 @@ def made(folder: Path) -> Path:
 def read(path: Path) -> dict[str, Any]:
     """Return what a file holds, or nothing where there is none."""
     try:
-        content: dict[str, Any] = json.loads(path.read_text())
+        content = json.loads(path.read_text())
     except (FileNotFoundError, ValueError):
         # A file that isn't JSON is the half-written one of a power loss: as good as none.
         return {}
-    return content
+    return content if isinstance(content, dict) else {}
 
 
 def write(path: Path, content: dict[str, Any]) -> None:

@@ -101,7 +101,8 @@ def submit(account: Account, order: dict[str, Any]) -> str:
 def jobs(account: Account) -> list[OwnersJob]:
     """Return all jobs of a user that Slurm knows, running, waiting and ended; raises `SlurmSilent`."""
     outcome = _run(account, {"verb": "queue", "user": account.name}, _QUERY_SECONDS)
-    if outcome.code != 0 or not outcome.out.startswith("JOBID|"):
+    # The header is how an honest "none" differs from no answer, and the last line break how a whole one from half.
+    if outcome.code != 0 or not outcome.out.startswith("JOBID|") or not outcome.out.endswith("\n"):
         raise SlurmSilent(_said(outcome))
     # A user may write any text into a comment, line breaks too: what is no line of squeue's is passed over.
     found = (_QUEUE_LINE.fullmatch(line) for line in outcome.out.splitlines())
