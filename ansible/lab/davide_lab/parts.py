@@ -18,6 +18,7 @@ from davide_lab.place import release
 from davide_lab.say import Problem, line, minutes
 from davide_lab.toolbox import install_packages
 
+FUZZ_REQUESTS = 200_000
 BROWSER_PACKAGES = ["chromium", "fonts-dejavu-core"]
 
 
@@ -42,7 +43,7 @@ def check(root: Path) -> int:
     python_sources = ["davide", "ansible/lab", "hub", "kernels", "notebooks", "tests"]
     commands = {
         "ansible-lint": [tool("ansible-lint"), "--offline", "--strict", "-q"],
-        "unit tests": [sys.executable, "-m", "pytest", "-q", "tests/unit", "tests/golden"],
+        "unit tests": [sys.executable, "-m", "pytest", "-q", "tests/unit", "tests/golden", "tests/fuzz"],
         "mypy": [tool("mypy"), "--no-error-summary"],
         "ruff": [tool("ruff"), "check", "--quiet", *python_sources],
     }
@@ -183,7 +184,12 @@ def timings(root: Path) -> int:
     return int(not all(good))
 
 
-LONG: dict[str, Callable[[Path], int]] = {"trixie": other_release, "timings": timings}
+def fuzz(root: Path) -> int:
+    """Send the broker and the options as many requests as the suite has no time for, other ones each time."""
+    return tell([run_pytest(root, "fuzz", ("tests/fuzz",), {"DAVIDE_FUZZ_REQUESTS": str(FUZZ_REQUESTS)})])
+
+
+LONG: dict[str, Callable[[Path], int]] = {"trixie": other_release, "timings": timings, "fuzz": fuzz}
 
 
 def long_form(root: Path, name: str) -> int:
