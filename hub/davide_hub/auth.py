@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Any
 
 from jupyterhub.auth import Authenticator
@@ -16,7 +17,7 @@ class BrokerAuthenticator(Authenticator):  # type: ignore[misc]
 
     broker = Instance(BrokerClient, config=True, help="Who checks passwords and groups.")
 
-    async def authenticate(self, _handler: web.RequestHandler, data: dict[str, str]) -> dict[str, Any] | None:
+    async def authenticate(self, handler: web.RequestHandler | None, data: dict[str, str]) -> dict[str, Any] | None:
         """Return who logged in, or None if name or password is wrong.
 
         Raises
@@ -27,7 +28,7 @@ class BrokerAuthenticator(Authenticator):  # type: ignore[misc]
         # Unix accounts are in small letters; phones like to begin with a capital.
         name, password = data.get("username", "").strip().lower(), data.get("password", "")
         try:
-            return {"name": await self.broker.login(name, password)}
+            return {"name": await self.broker.login(name, password, address_of(handler))}
         except BrokerRefused as refusal:
             if refusal.kind == "wrong_password":
                 return None
@@ -43,3 +44,11 @@ class BrokerAuthenticator(Authenticator):  # type: ignore[misc]
             return False
         except BrokerUnreachable:
             return True  # not known is no reason to throw anybody out
+
+
+def address_of(handler: web.RequestHandler | None) -> str:
+    """Return where the browser is, for the audit trail; empty if what the request says of it is no address."""
+    try:
+        return str(ip_address(handler.request.remote_ip or "")) if handler is not None else ""
+    except ValueError:
+        return ""

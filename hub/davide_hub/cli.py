@@ -1,4 +1,4 @@
-"""`davide-hub`: look at a site's facts without a cluster, root or network; and make its certificates."""
+"""`davide-hub`: look at a site's facts without a cluster, root or network; make its certificates; act under attack."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from davide_hub import operate
 from davide_hub.facts import FactsError, load_site
 from davide_hub.render import SPAWNER_TEMPLATES, RenderError
 from davide_hub.review import everything, scripts
@@ -22,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         status: int = arguments.run(arguments)
-    except (FactsError, RenderError, VersionsError) as error:
+    except (FactsError, RenderError, VersionsError, operate.OrderFailed) as error:
         print(error, file=sys.stderr)
         return 1
     except OSError as error:
@@ -64,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     certificates.add_argument("--out", required=True, type=Path, metavar="DIR", help="where they are kept")
     certificates.add_argument("--hub-group", required=True, metavar="GROUP", help="who may read the hub's keys")
     certificates.set_defaults(run=_certificates)
+    operate.add_verbs(verbs)
     return parser
 
 

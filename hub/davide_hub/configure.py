@@ -75,6 +75,8 @@ def _login(c: Any, site: Site, client: BrokerClient) -> None:
     # The broker lets in the members of the site's group, and nobody else comes this far.
     c.BrokerAuthenticator.allow_all = True
     c.BrokerAuthenticator.admin_users = set(site.admins)
+    # Who was turned out is asked for the password within half a minute, whatever the cookie says.
+    c.BrokerAuthenticator.auth_refresh_age = 30
     # As long as the broker's ticket.
     c.JupyterHub.cookie_max_age_days = 1
 

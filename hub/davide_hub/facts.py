@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -17,6 +17,7 @@ from davide_hub.reading import FactsError, Key, read_plain_yaml
 from davide_hub.sentences import Finding, explain, sentence
 
 __all__ = [
+    "Audit",
     "Course",
     "FactsError",
     "Hub",
@@ -174,6 +175,24 @@ class SessionDefaults(_Fact):
     ]
 
 
+# A field of the audit trail, as it stands there.
+AuditField = Annotated[
+    Literal["time", "verb", "user", "address", "login", "server", "profile", "session_key", "job", "answer", "why"],
+    Field(description="a field of the audit trail", examples=["user"]),
+]
+
+
+class Audit(_Fact):
+    """Who did what: how long it is kept, and what a teacher may see of it. Root sees all."""
+
+    keep_days: Annotated[int, Field(ge=1, le=3650, description="a whole number of days", examples=[90])]
+    teachers_see: Annotated[tuple[AuditField, ...], Field(strict=False)]
+
+
+# Not the address: where somebody sits is none of a teacher's business unless the site says so.
+_AUDIT = Audit(keep_days=90, teachers_see=("time", "verb", "user", "profile", "answer"))
+
+
 class Course(_Fact):
     """What is taught."""
 
@@ -206,6 +225,7 @@ class Site(_Fact):
     paths: Paths
     slurm: Slurm
     session: SessionDefaults
+    audit: Audit = _AUDIT
     kernels: Annotated[tuple[Annotated[Label, Field(examples=["tf-cpu"])], ...], _LIST]
     course: Course
     profiles: Annotated[tuple[Profile, ...], _LIST]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
 import traceback
@@ -17,11 +16,14 @@ from davide_hub.broker.keep import Tickets
 from davide_hub.broker.ledger import Ledger
 from davide_hub.broker.mark import Marker
 from davide_hub.broker.sessions import SessionKeeper
-from davide_hub.broker.verbs import SiteFile, Verbs
+from davide_hub.broker.verbs import SiteFile
 from pretend import ACCOUNTS, RIGHT, Slurm, find_account
+from support.broker import verbs_over
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = ROOT / "ansible/inventory/local/group_vars/all/site.yml"
+# The uid that the hub has here: not root's, whoever runs the tests.
+HUB = 990
 
 
 class Fuzzed(server.Server):
@@ -78,6 +80,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
         patch.setattr(module, "find_account", find_account)
         patch.setattr(module, "check_membership", lambda _account, _group: None)
     patch.setattr(verbs, "check_password", _check_password)
+    patch.setattr(server, "peer_uid", lambda _connection: HUB)
     patch.setattr(keep.os, "fsync", lambda _descriptor: None)  # what survives a power loss is not what is asked here
     folder = tmp_path_factory.mktemp("broker")
     threads, files = threading.active_count(), _open_files()
@@ -87,7 +90,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     keeper = SessionKeeper(
         site.read, ROOT / "spawner_templates", tickets, Ledger(folder / "ledger"), Marker("0" * 8, b"key")
     )
-    fuzzed = Fuzzed(folder / "socket", Verbs(site, tickets, keeper, "davide-hub"), {os.getuid()})
+    fuzzed = Fuzzed(folder / "socket", verbs_over(folder, site, keeper), {HUB})
     serving = threading.Thread(target=fuzzed.serve_forever, args=(0.05,))
     serving.start()
     try:

@@ -32,7 +32,7 @@ def _environment(value: object) -> bool:
 
 _OWN = {"user": _text(_USER), "session_key": _text(_KEY)}
 FIELDS: dict[str, dict[str, Any]] = {
-    "login": {"user": _text(_USER), "password": _text(r".{1,1024}")},
+    "login": {"user": _text(_USER), "password": _text(r".{1,1024}"), "address": _text(r"[0-9A-Fa-f:.]{0,45}")},
     "ticket": {"user": _text(_USER)},
     "submit": _OWN | {"server": _text(_SERVER), "profile": _text(r".{1,64}"), "environment": _environment},
     "cancel": _OWN,
@@ -42,7 +42,14 @@ FIELDS: dict[str, dict[str, Any]] = {
     "recall": _OWN,
     "claim": _OWN | {"job": _text(r"[0-9]{1,10}")},
     "log": _OWN,
+    "refusals": {},
+    "done": {"user": _text(_USER), "since": lambda value: type(value) in (int, float)},
+    "ban": {"user": _text(_USER), "reason": _text(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]{0,200}")},
+    "unban": {"user": _text(_USER)},
+    "revoke": {"user": _text(_USER)},
 }
+_MAY_BE_LEFT_OUT = {"address", "reason"}
+ROOTS_OWN = {"ban", "unban", "revoke"}
 
 
 def is_request(line: bytes) -> bool:
@@ -57,8 +64,8 @@ def is_request(line: bytes) -> bool:
     fields = FIELDS.get(asked["verb"])
     return (
         fields is not None
-        and asked.keys() == fields.keys() | {"verb"}
-        and all(good(asked[name]) for name, good in fields.items())
+        and asked.keys() | _MAY_BE_LEFT_OUT & fields.keys() == fields.keys() | {"verb"}
+        and all(good(asked[name]) for name, good in fields.items() if name in asked)
     )
 
 
@@ -90,6 +97,9 @@ _GOOD: dict[str, st.SearchStrategy[Any]] = {
     "server": st.sampled_from(["", "two", "ä b"]),
     "profile": st.sampled_from(["one-gpu", "no-gpu", "huge"]),
     "environment": st.just({"JUPYTERHUB_API_TOKEN": "t"}),
+    "address": st.sampled_from(["", "192.0.2.7", "2001:db8::1"]),
+    "reason": st.sampled_from(["", "mining"]),
+    "since": st.sampled_from([0, 1.5, 1e300]),
     "job": st.sampled_from(["1", "7", "4711"]),
 }
 

@@ -8,7 +8,7 @@ import os
 from davide_hub.broker.protocol import Answer, Refusal, decode_reply
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lines import is_request, lines
+from lines import ROOTS_OWN, is_request, lines
 
 # In CI few and always the same ones; the long form sets the number and draws anew each time.
 _ASKED = os.environ.get("DAVIDE_FUZZ_REQUESTS")
@@ -48,6 +48,8 @@ def test_every_line_gets_one_answer_and_only_requests_are_answered(broker, sent)
         first = line.split(b"\n")[0]
         refused = isinstance(reply, Refusal) and reply.kind == "bad_request"
         assert refused != is_request(first), f"{first[:300]!r} got {reply}"
+        if isinstance(reply, Answer):
+            assert json.loads(first)["verb"] not in ROOTS_OWN, "an order of root's from the hub"
         if isinstance(reply, Answer) and (key := json.loads(first).get("session_key")):
             assert json.loads(first)["user"] == broker.owner(key), f"{first[:300]!r} reached a session of somebody else"
     assert broker.server.crashes == []
