@@ -11,6 +11,8 @@ from traitlets import Instance
 
 from davide_hub.broker.client import BrokerClient, BrokerRefused, BrokerUnreachable
 
+_STATUS = {"busy": 503, "failed": 503, "too_many": 429}
+
 
 class BrokerAuthenticator(Authenticator):  # type: ignore[misc]
     """Hands the password on to the broker, and keeps nothing of it."""
@@ -32,7 +34,7 @@ class BrokerAuthenticator(Authenticator):  # type: ignore[misc]
         except BrokerRefused as refusal:
             if refusal.kind == "wrong_password":
                 return None
-            raise web.HTTPError(503 if refusal.kind in ("busy", "failed") else 403, str(refusal)) from refusal
+            raise web.HTTPError(_STATUS.get(refusal.kind, 403), str(refusal)) from refusal
         except BrokerUnreachable as error:
             raise web.HTTPError(503, str(error)) from error
 

@@ -26,6 +26,7 @@ Value = Annotated[str, Field(max_length=8192, pattern=r"^[^\x00]*\z")]
 
 RefusalKind = Literal[
     "wrong_password",  # the log-in failed; whether the account exists is not said
+    "too_many",  # wrong passwords for this account: none is tried for a while
     "not_allowed",  # the account is real, and may not use this service
     "no_ticket",  # the user's last log-in is too long ago
     "unknown_user",  # root names somebody of whom there is nothing to lift

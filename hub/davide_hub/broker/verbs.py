@@ -18,8 +18,10 @@ from davide_hub.broker.accounts import (
     check_password,
     find_account,
 )
+from davide_hub.broker.attempts import Attempts
 from davide_hub.broker.audit import Audit
 from davide_hub.broker.keep import Tickets
+from davide_hub.broker.locks import Locks
 from davide_hub.broker.outcasts import Outcasts
 from davide_hub.broker.protocol import (
     ROOTS_OWN,
@@ -84,6 +86,8 @@ class Verbs:
     outcasts: Outcasts
     watch: Watch
     audit: Audit
+    _attempts: Attempts = field(default_factory=Attempts, init=False)
+    _trying: Locks = field(default_factory=Locks, init=False)
     # Log-ins and jobs queue apart: wrong passwords, which PAM delays, must not hold up the others' sessions.
     _logins: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_AT_ONCE), init=False)
     _jobs: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_AT_ONCE), init=False)
@@ -122,8 +126,9 @@ class Verbs:
     def _do(self, request: Request) -> str:
         match request:
             case Login():
-                with _one_of(self._logins):
-                    return self._login(request)
+                # One try per account at a time; whoever waits for that holds no place.
+                with self._trying.of(request.user), _one_of(self._logins):
+                    return self._try_login(request)
             case Ticket():
                 self._refuse_outcast(request.user)
                 return "yes" if self._holds_ticket(request.user) else "no"
@@ -157,6 +162,18 @@ class Verbs:
                 return self.sessions.claim(request)
             case Log():
                 return self.sessions.log(request)
+
+    def _try_login(self, request: Login) -> str:
+        if seconds := self._attempts.wait(request.user, request.address):
+            sentence = f"Too many wrong passwords for this account. Try again in {seconds} seconds."
+            raise Refused("too_many", sentence)
+        try:
+            name = self._login(request)
+        except WrongPassword:
+            self._attempts.wrong(request.user, request.address)
+            raise
+        self._attempts.right(request.user, request.address)
+        return name
 
     def _login(self, request: Login) -> str:
         account = find_account(request.user)
