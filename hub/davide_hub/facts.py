@@ -7,6 +7,7 @@ use them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -21,6 +22,8 @@ __all__ = [
     "Course",
     "FactsError",
     "Hub",
+    "OidcLogin",
+    "PamLogin",
     "Partition",
     "Paths",
     "Profile",
@@ -102,6 +105,15 @@ Url = Annotated[
         examples=["https://jupyter.example.org"],
     ),
 ]
+WebAddress = Annotated[
+    str,
+    Field(
+        pattern=r"^https?://[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?(/[A-Za-z0-9_.~+-]*)*\z",
+        max_length=300,
+        description="an address of https://, without '?' and '#'",
+        examples=["https://login.example.org/authorize"],
+    ),
+]
 LessonName = Annotated[
     str,
     Field(
@@ -175,6 +187,43 @@ class SessionDefaults(_Fact):
     ]
 
 
+class PamLogin(_Fact):
+    """Log-in with the cluster's own passwords, as PAM checks them."""
+
+    kind: Literal["pam"]
+
+
+class OidcLogin(_Fact):
+    """Log-in at a provider of OpenID Connect. The client's secret is no fact: it lies in a file of its own."""
+
+    kind: Literal["oidc"]
+    title: Annotated[Text, Field(examples=["University log-in"])]
+    issuer: Annotated[WebAddress, Field(examples=["https://login.example.org/realms/hpc"])]
+    authorize_url: WebAddress
+    token_url: WebAddress
+    keys: Annotated[
+        str,
+        Field(
+            pattern=r"^(https?:/)?(/[A-Za-z0-9_.:+-]+)+\z",
+            max_length=300,
+            description="where the provider's public keys (JWKS) are: an address, or an absolute path of a file",
+            examples=["https://login.example.org/realms/hpc/certs"],
+        ),
+    ]
+    client_id: Annotated[SlurmName, Field(description="the hub's name at the provider", examples=["davide-hub"])]
+    client_secret_file: Annotated[AbsolutePath, Field(examples=["/etc/davide-hub/oidc-client-secret"])]
+    claim: Annotated[
+        str,
+        Field(
+            pattern=r"^[A-Za-z_][A-Za-z0-9_.:/-]{0,99}\z",
+            description="the claim that names the account",
+            examples=["preferred_username"],
+        ),
+    ]
+    domain: Annotated[HostName, Field(examples=["example.org"])] | None = None
+    accounts_file: Annotated[AbsolutePath, Field(examples=["/etc/davide-hub/accounts.json"])] | None = None
+
+
 # A field of the audit trail, as it stands there.
 AuditField = Annotated[
     Literal["time", "verb", "user", "address", "login", "server", "profile", "session_key", "job", "answer", "why"],
@@ -225,6 +274,7 @@ class Site(_Fact):
     paths: Paths
     slurm: Slurm
     session: SessionDefaults
+    login: Annotated[PamLogin | OidcLogin, Field(discriminator="kind")] = PamLogin(kind="pam")
     audit: Audit = _AUDIT
     kernels: Annotated[tuple[Annotated[Label, Field(examples=["tf-cpu"])], ...], _LIST]
     course: Course
@@ -275,6 +325,8 @@ def check_site(site: Site) -> Iterator[Finding]:
             if "--" in node:
                 yield (*where, place), f"{node!r} has '--' in it; give the node a name without"
     yield from _shared_ports(site.hub)
+    if isinstance(site.login, OidcLogin):
+        yield from _unsafe(site.login)
     if site.session.default_kernel not in site.kernels:
         key = ("site", "session", "default_kernel")
         yield key, _not_among(site.session.default_kernel, "site.kernels", site.kernels)
@@ -296,6 +348,13 @@ def _shared_ports(hub: Hub) -> Iterator[Finding]:
         if port in taken:
             yield ("site", "hub", field), f"{port} is {taken[port]} already; choose another port"
         taken.setdefault(port, f"site.hub.{field}")
+
+
+def _unsafe(login: OidcLogin) -> Iterator[Finding]:
+    for field in ("issuer", "authorize_url", "token_url", "keys"):
+        address = getattr(login, field)
+        if address.startswith("http:") and not re.match(r"http://(127\.0\.0\.1|localhost)[:/]", address):
+            yield ("site", "login", field), f"{address!r} can be read and changed on its way; write https://"
 
 
 def _misfits(where: Key, profile: Profile, partitions: tuple[Partition, ...]) -> Iterator[Finding]:

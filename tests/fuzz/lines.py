@@ -33,6 +33,7 @@ def _environment(value: object) -> bool:
 _OWN = {"user": _text(_USER), "session_key": _text(_KEY)}
 FIELDS: dict[str, dict[str, Any]] = {
     "login": {"user": _text(_USER), "password": _text(r".{1,1024}"), "address": _text(r"[0-9A-Fa-f:.]{0,45}")},
+    "identity": {"token": _text(r".{1,16384}"), "address": _text(r"[0-9A-Fa-f:.]{0,45}")},
     "ticket": {"user": _text(_USER)},
     "submit": _OWN | {"server": _text(_SERVER), "profile": _text(r".{1,64}"), "environment": _environment},
     "cancel": _OWN,
@@ -97,6 +98,7 @@ _GOOD: dict[str, st.SearchStrategy[Any]] = {
     "server": st.sampled_from(["", "two", "ä b"]),
     "profile": st.sampled_from(["one-gpu", "no-gpu", "huge"]),
     "environment": st.just({"JUPYTERHUB_API_TOKEN": "t"}),
+    "token": st.sampled_from(["a.b.c", "eyJhbGciOiJub25lIn0.e30."]),
     "address": st.sampled_from(["", "192.0.2.7", "2001:db8::1"]),
     "reason": st.sampled_from(["", "mining"]),
     "since": st.sampled_from([0, 1.5, 1e300]),

@@ -17,6 +17,7 @@ from davide_hub.broker.protocol import (
     Claim,
     Close,
     Done,
+    Identity,
     Log,
     Login,
     Look,
@@ -96,6 +97,14 @@ class BrokerClient:
         except ValidationError:
             # Nothing that could be an account: the same answer as for an unknown one.
             raise BrokerRefused("wrong_password", "Wrong user name or password.") from None
+        return await self._ask(request)
+
+    async def identify(self, token: str, address: str = "") -> str:
+        """Return the account that an ID token names; the user then holds a ticket."""
+        try:
+            request = Identity(token=SecretStr(token), address=address)
+        except ValidationError:
+            raise BrokerRefused("not_allowed", "The log-in is not valid here. Log in again.") from None
         return await self._ask(request)
 
     async def holds_ticket(self, user: str) -> bool:

@@ -53,6 +53,14 @@ class Login(_Message):
     address: Address = ""
 
 
+class Identity(_Message):
+    """Check an ID token of OpenID Connect, and give its owner a ticket."""
+
+    verb: Literal["identity"] = "identity"
+    token: Annotated[SecretStr, Field(min_length=1, max_length=16384)]
+    address: Address = ""
+
+
 class Ticket(_Message):
     """Does this user hold a ticket?"""
 
@@ -167,6 +175,7 @@ ROOTS_OWN = (Ban, Unban, Revoke)
 
 Request = (
     Login
+    | Identity
     | Ticket
     | Submit
     | Cancel
@@ -213,6 +222,8 @@ def encode_request(request: Request) -> bytes:
     data = request.model_dump()
     if isinstance(request, Login):
         data["password"] = request.password.get_secret_value()
+    if isinstance(request, Identity):
+        data["token"] = request.token.get_secret_value()
     return _line(data)
 
 

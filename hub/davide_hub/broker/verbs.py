@@ -11,6 +11,7 @@ from pathlib import Path
 
 from davide_hub.broker.accounts import (
     NOBODY,
+    Account,
     CannotTell,
     NotAllowed,
     WrongPassword,
@@ -20,6 +21,7 @@ from davide_hub.broker.accounts import (
 )
 from davide_hub.broker.attempts import Attempts
 from davide_hub.broker.audit import Audit
+from davide_hub.broker.identity import Identities
 from davide_hub.broker.keep import Tickets
 from davide_hub.broker.locks import Locks
 from davide_hub.broker.outcasts import Outcasts
@@ -31,6 +33,7 @@ from davide_hub.broker.protocol import (
     Claim,
     Close,
     Done,
+    Identity,
     Log,
     Login,
     Look,
@@ -47,7 +50,7 @@ from davide_hub.broker.protocol import (
 )
 from davide_hub.broker.sessions import Refused, SessionKeeper
 from davide_hub.broker.watch import Watch
-from davide_hub.facts import FactsError, Site, load_site
+from davide_hub.facts import FactsError, OidcLogin, Site, load_site
 from davide_hub.profiles import UnknownProfile
 from davide_hub.render import RenderError
 
@@ -55,7 +58,7 @@ from davide_hub.render import RenderError
 _AT_ONCE = 16
 _WAIT_SECONDS = 60
 # What people do. What the hub asks by itself, again and again, is in the journal only.
-AUDITED = (Login, Submit, Cancel, Claim, *ROOTS_OWN)
+AUDITED = (Login, Identity, Submit, Cancel, Claim, *ROOTS_OWN)
 
 
 @dataclass
@@ -86,6 +89,7 @@ class Verbs:
     outcasts: Outcasts
     watch: Watch
     audit: Audit
+    _identities: Identities = field(default_factory=Identities, init=False)
     _attempts: Attempts = field(default_factory=Attempts, init=False)
     _trying: Locks = field(default_factory=Locks, init=False)
     # Log-ins and jobs queue apart: wrong passwords, which PAM delays, must not hold up the others' sessions.
@@ -129,6 +133,9 @@ class Verbs:
                 # One try per account at a time; whoever waits for that holds no place.
                 with self._trying.of(request.user), _one_of(self._logins):
                     return self._try_login(request)
+            case Identity():
+                with _one_of(self._logins):
+                    return self._identify(request)
             case Ticket():
                 self._refuse_outcast(request.user)
                 return "yes" if self._holds_ticket(request.user) else "no"
@@ -163,6 +170,23 @@ class Verbs:
             case Log():
                 return self.sessions.log(request)
 
+    def _identify(self, request: Identity) -> str:
+        site = self.site_file.read()
+        if not isinstance(site.login, OidcLogin):
+            raise Refused("not_allowed", "This site logs in with passwords.")
+        name = self._identities.account(site.login, request.token.get_secret_value())
+        try:
+            account = find_account(name)
+        except WrongPassword:
+            raise NotAllowed(f"There is no account {name} on the cluster. Ask its support to add you.") from None
+        # PAM has checked no password here, and so not said either whether the account may be used.
+        found = self.watch.look([account.name])[account.name]
+        if found.verdict == "refused":
+            raise NotAllowed(found.sentence)
+        if found.verdict == "unknown":
+            raise Refused("busy", "The cluster's directory of accounts does not answer. Try again in a minute.")
+        return self._let_in(account)
+
     def _try_login(self, request: Login) -> str:
         if seconds := self._attempts.wait(request.user, request.address):
             sentence = f"Too many wrong passwords for this account. Try again in {seconds} seconds."
@@ -176,9 +200,15 @@ class Verbs:
         return name
 
     def _login(self, request: Login) -> str:
+        login = self.site_file.read().login
+        if isinstance(login, OidcLogin):
+            raise Refused("not_allowed", f"This site logs in by {login.title}.")
         account = find_account(request.user)
         check_password(account, request.password.get_secret_value(), self.pam_service)
-        # Only now: whoever does not know the password learns nothing about groups.
+        return self._let_in(account)
+
+    def _let_in(self, account: Account) -> str:
+        # Only now: whoever has not proved who they are learns nothing about groups and bans.
         check_membership(account, self.site_file.read().group)
         if ban := self.outcasts.ban_of(account.name):
             raise NotAllowed(ban.sentence)
@@ -215,7 +245,9 @@ def _line(request: Request, reply: Reply, caller: int, tickets: Tickets) -> dict
     """Return what the audit trail says of a request: named one by one, so that no secret slips in with a new field."""
     names = ("verb", "user", "address", "server", "profile", "session_key", "reason")
     line: dict[str, object] = {name: getattr(request, name) for name in names if hasattr(request, name)}
-    line |= {"caller": caller, "login": tickets.login_of(str(line["user"]))}
+    if isinstance(request, Identity) and isinstance(reply, Answer):
+        line["user"] = reply.value
+    line |= {"caller": caller, "login": tickets.login_of(str(line["user"])) if "user" in line else ""}
     if isinstance(reply, Refusal):
         return line | {"answer": reply.kind, "why": reply.sentence}
     return line | {"answer": "done", "job": reply.value if isinstance(request, Submit) else ""}
