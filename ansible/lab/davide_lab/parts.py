@@ -18,6 +18,7 @@ from davide_lab.place import read_json, release
 from davide_lab.say import Problem, line, minutes
 from davide_lab.toolbox import install_packages
 
+FUZZ_REQUESTS = 200_000
 BROWSER_PACKAGES = ["chromium", "fonts-dejavu-core"]
 CONTROLS = ("stock", "never_dead", "absence_is_death")
 
@@ -43,7 +44,7 @@ def check(root: Path) -> int:
     python_sources = ["davide", "ansible/lab", "hub", "kernels", "notebooks", "tests"]
     commands = {
         "ansible-lint": [tool("ansible-lint"), "--offline", "--strict", "-q"],
-        "unit tests": [sys.executable, "-m", "pytest", "-q", "tests/unit", "tests/golden"],
+        "unit tests": [sys.executable, "-m", "pytest", "-q", "tests/unit", "tests/golden", "tests/fuzz"],
         "mypy": [tool("mypy"), "--no-error-summary"],
         "ruff": [tool("ruff"), "check", "--quiet", *python_sources],
     }
@@ -229,6 +230,11 @@ def soak(root: Path) -> int:
     return tell([*outcomes, run_pytest(root, "soak", ("-s", "tests/faults/soak.py"), {"DAVIDE_FAULTS_TARGET": "ours"})])
 
 
+def fuzz(root: Path) -> int:
+    """Send the broker and the options as many requests as the suite has no time for, other ones each time."""
+    return tell([run_pytest(root, "fuzz", ("tests/fuzz",), {"DAVIDE_FUZZ_REQUESTS": str(FUZZ_REQUESTS)})])
+
+
 LONG: dict[str, Callable[[Path], int]] = {
     "trixie": other_release,
     "timings": timings,
@@ -236,6 +242,7 @@ LONG: dict[str, Callable[[Path], int]] = {
     "faults": all_faults,
     "controls": controls,
     "soak": soak,
+    "fuzz": fuzz,
 }
 
 
