@@ -90,10 +90,14 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
     ended = Unicode(help="How the last session ended, in a sentence; empty if the user stopped it here.")
 
     api_token: str
+    _callbacks: list[Any]  # JupyterHub's: who is told when the session ends
     # JupyterHub reads any text here as "there is a form". The form itself is templates/spawn.html.
     options_form = "profiles"
 
     def __init__(self, **kwargs: Any) -> None:
+        # From the database, which may be an old or a damaged one: what is no options at all counts as none saved.
+        if not isinstance(kwargs.get("user_options", {}), dict):
+            kwargs["user_options"] = {}
         super().__init__(**kwargs)
         self._at_home = asyncio.Event()
         self._submission: asyncio.Task[None] | None = None
@@ -106,7 +110,10 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
 
     def options_from_form(self, form: dict[str, list[str]]) -> dict[str, str]:
         """Return the options in a submitted form; refuse whatever is not one of ours."""
-        return {name: values[-1] for name, values in form.items() if name != "_xsrf"}
+        options = {name: values[-1] for name, values in form.items() if name != "_xsrf"}
+        # Here already: what is refused is not kept as the last choice.
+        chosen_profile(self.site, options)
+        return options
 
     def options_from_query(self, _query: dict[str, list[str]]) -> dict[str, str]:
         """Refuse to start from a link: following one must not cost anybody GPU hours."""
@@ -326,6 +333,21 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
         if not self.stopping:
             self.ended = self.ended or why_it_ended(job, await self.proof.uid_of(self.user.name))
         return 1
+
+    async def poll_and_notify(self) -> int | None:
+        """Do what JupyterHub does at the end of a session, until that is written down.
+
+        JupyterHub stops polling first, and then ends the session in its database. With a full disk, or a database that
+        somebody has locked, that fails; and without another try the dead would be shown as alive for ever.
+        """
+        watchers = list(self._callbacks)
+        status: int | None = await super().poll_and_notify()
+        if status is not None and watchers and self.active:
+            self.log.warning("%s: its end could not be written down; trying again", self._log_name)
+            inspect(self.orm_spawner).session.rollback()
+            self._callbacks = watchers
+            self.start_polling()
+        return status
 
     async def stop(self, now: bool = False) -> None:  # noqa: ARG002 - JupyterHub's signature
         """Have the session ended. Goes on until the broker has taken the order: no job is left, and none comes."""

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from davide_lab import up
-from davide_lab.place import release
+from davide_lab.place import read_json, release
 from davide_lab.say import Problem, line, minutes
 from davide_lab.toolbox import install_packages
 
+FUZZ_REQUESTS = 200_000
 BROWSER_PACKAGES = ["chromium", "fonts-dejavu-core"]
+CONTROLS = ("stock", "never_dead", "absence_is_death")
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,13 @@ def tool(name: str) -> str:
 def check(root: Path) -> int:
     """Run ruff, mypy, ansible-lint and the unit tests side by side, and print what each found."""
     python_sources = ["davide", "ansible/lab", "hub", "kernels", "notebooks", "tests"]
+    files = sorted((root / "tests/unit").glob("test_*.py"))
+    tests = {first: [str(path) for path in files if (path.name < "test_h") is first] for first in (True, False)}
     commands = {
         "ansible-lint": [tool("ansible-lint"), "--offline", "--strict", "-q"],
-        "unit tests": [sys.executable, "-m", "pytest", "-q", "tests/unit", "tests/golden"],
+        # In two, so that both cores have some.
+        "unit tests from a to g": [sys.executable, "-m", "pytest", "-q", "tests/golden", "tests/fuzz", *tests[True]],
+        "unit tests from h to z": [sys.executable, "-m", "pytest", "-q", *tests[False]],
         "mypy": [tool("mypy"), "--no-error-summary"],
         "ruff": [tool("ruff"), "check", "--quiet", *python_sources],
     }
@@ -60,7 +66,7 @@ def run_check(root: Path, name: str, command: list[str]) -> int:
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     result = "all right" if not done.returncode else f"status {done.returncode}"
     line(f"{name}: {result}, {minutes(time.monotonic() - start)}")
-    if done.returncode or name == "unit tests":
+    if done.returncode or name.startswith("unit tests"):
         line((done.stdout + done.stderr).rstrip())
     return done.returncode
 
@@ -79,6 +85,7 @@ PARTS = {
     "cluster": Part(("tests/cluster",)),
     "browser": Part(("tests/browser",), needs_browser=True),
     "notebooks": Part(("tests/notebooks",)),
+    "faults": Part(("tests/faults",)),
 }
 
 
@@ -196,7 +203,51 @@ def large(root: Path) -> int:
     return bench(root, ["hub", "--part=large"])
 
 
-LONG: dict[str, Callable[[Path], int]] = {"trixie": other_release, "timings": timings, "large": large}
+def all_faults(root: Path) -> int:
+    """Run the fault suite with the rows that it leaves out for the sake of its length."""
+    start = time.monotonic()
+    up.up(root)
+    outcomes = [Outcome("up", 0, time.monotonic() - start)]
+    return tell([*outcomes, run_pytest(root, "faults", PARTS["faults"].tests, {"DAVIDE_FAULTS_LONG": "yes"})])
+
+
+def controls(root: Path) -> int:
+    """Run the fault suite against hubs that must fail in it: the stock one, and ours with one thought turned wrong."""
+    start = time.monotonic()
+    up.up(root)
+    outcomes = [Outcome("up", 0, time.monotonic() - start)]
+    for name in CONTROLS:
+        ran = run_pytest(root, name, PARTS["faults"].tests, {"DAVIDE_FAULTS_TARGET": name})
+        rows = read_json(root / ".davide" / f"faults-{name}.json").get("rows", [])
+        failed = [row["row"] for row in rows if not row["good"]]
+        line(f"\n{name} fails {len(failed)} of {len(rows)} rows:\n  " + "\n  ".join(failed))
+        # It is the control that has to fail: one test passes if it does.
+        outcomes.append(Outcome(name, int(not failed), ran.seconds, passed=int(bool(failed)), failed=int(not failed)))
+    return tell(outcomes)
+
+
+def soak(root: Path) -> int:
+    """Let something fail every 20 s for 20 minutes, while sessions come and go; then count what is left over."""
+    start = time.monotonic()
+    up.up(root)
+    outcomes = [Outcome("up", 0, time.monotonic() - start)]
+    return tell([*outcomes, run_pytest(root, "soak", ("-s", "tests/faults/soak.py"), {"DAVIDE_FAULTS_TARGET": "ours"})])
+
+
+def fuzz(root: Path) -> int:
+    """Send the broker and the options as many requests as the suite has no time for, other ones each time."""
+    return tell([run_pytest(root, "fuzz", ("tests/fuzz",), {"DAVIDE_FUZZ_REQUESTS": str(FUZZ_REQUESTS)})])
+
+
+LONG: dict[str, Callable[[Path], int]] = {
+    "trixie": other_release,
+    "timings": timings,
+    "large": large,
+    "faults": all_faults,
+    "controls": controls,
+    "soak": soak,
+    "fuzz": fuzz,
+}
 
 
 def long_form(root: Path, name: str) -> int:
