@@ -1,25 +1,33 @@
-"""The whole way of a log-in at a provider: a browser, a real hub, the broker's socket, and a real provider."""
+"""A real hub in a process of its own, the broker's real socket, and a real provider to log in at; Slurm is pretended.
+
+The browser is one of ours, which shows the proxy's certificate.
+"""
 
 from __future__ import annotations
 
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import requests
 import yaml
-from davide_hub.broker import server, verbs
-from davide_hub.broker.accounts import Account, WrongPassword
+from davide_hub.broker import owner, server, sessions, verbs
 from davide_hub.broker.keep import Tickets
+from davide_hub.broker.ledger import Ledger
+from davide_hub.broker.mark import Marker
 from davide_hub.broker.protocol import Ban, Revoke
+from davide_hub.broker.sessions import SessionKeeper
+from davide_hub.broker.standing import Standing
 from davide_hub.broker.verbs import SiteFile
 from davide_hub.certificates import prepare
 from support.broker import verbs_over
+from support.pretend import Slurm, find_account
 from support.provider import SECRET, Provider
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,8 +59,9 @@ c.JupyterHub.log_level = "DEBUG"
 class Way:
     """A hub of a site that logs in at a provider, and browsers for it."""
 
-    def __init__(self, url: str, folder: Path, provider: Provider, broker: verbs.Verbs, log: Path) -> None:
-        self.url, self.folder, self.provider, self.broker, self.log = url, folder, provider, broker, log
+    def __init__(self, url: str, folder: Path, provider: Provider, broker: verbs.Verbs, slurm: Slurm) -> None:
+        self.url, self.folder, self.provider, self.broker, self.slurm = url, folder, provider, broker, slurm
+        self.log = folder / "log"
 
     def browser(self) -> requests.Session:
         """Return a browser without cookies."""
@@ -63,6 +72,10 @@ class Way:
         made.verify = str(self.folder / "tls/gate.crt")
         return made
 
+    def states(self) -> list[str]:
+        """Return the states of all sessions that may still have a job, by the ledger."""
+        return [entry.state for entry in self.broker.sessions.ledger.open()]
+
     def log_in(self, browser: requests.Session) -> requests.Response:
         """Press the button of the log-in page; return where that ends."""
         return browser.get(f"{self.url}/hub/oauth_login?next=/hub/token", timeout=30)
@@ -72,38 +85,46 @@ class Way:
 def way(tmp_path_factory):
     folder = tmp_path_factory.mktemp("way")
     patch = pytest.MonkeyPatch()
-    patch.setattr(verbs, "find_account", _find_account)
-    patch.setattr(verbs, "check_membership", lambda *_: None)
+    slurm = Slurm()
+    for name in ("submit", "jobs", "record", "cancel", "discard", "recall", "log_end"):
+        patch.setattr(owner, name, getattr(slurm, name))
+    for module in (verbs, sessions):
+        patch.setattr(module, "find_account", find_account)
+        patch.setattr(module, "check_membership", lambda *_: None)
     patch.setattr(server, "peer_uid", lambda _connection: 990)
     prepare(folder / "tls", "127.0.0.1")
     with Provider() as provider:
         url = _write_site(folder, provider)
-        keeper = SimpleNamespace(
-            tickets=Tickets(folder / "tickets"), open=lambda: '{"hub": "00000000", "sessions": []}'
+        site = SiteFile(folder / "site.yml")
+        keeper = SessionKeeper(
+            site.read,
+            ROOT / "spawner_templates",
+            Tickets(folder / "tickets"),
+            Ledger(folder / "ledger"),
+            Marker("0" * 8, b"key"),
         )
-        broker = verbs_over(folder, SiteFile(folder / "site.yml"), keeper)
+        broker = verbs_over(folder, site, keeper)
         with server.Server(folder / "socket", broker, {990}) as listening:
             threading.Thread(target=listening.serve_forever, args=(0.05,)).start()
             try:
-                yield from _hub(folder, url, provider, broker)
+                yield from _hub(Way(url, folder, provider, broker, slurm))
             finally:
                 listening.shutdown()
     patch.undo()
 
 
-def _hub(folder, url, provider, broker):
-    (folder / "config.py").write_text(f"HERE = {str(folder)!r}\n{CONFIG}")
-    command = [sys.executable, "-m", "davide_hub.app", "--config", str(folder / "config.py")]
+def _hub(way):
+    config = way.folder / "config.py"
+    config.write_text(f"HERE = {str(way.folder)!r}\n{CONFIG}")
+    command = [sys.executable, "-m", "davide_hub.app", "--config", str(config)]
     environment = os.environ | {"PYTHONPATH": str(ROOT / "hub"), "CONFIGPROXY_AUTH_TOKEN": "made-up"}
-    log = folder / "log"
     with (
-        log.open("w") as output,
-        subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output) as hub,
+        way.log.open("w") as output,
+        subprocess.Popen(command, cwd=way.folder, env=environment, stdout=output, stderr=output) as hub,
     ):
-        made = Way(url, folder, provider, broker, log)
         try:
-            _wait_until_it_answers(made, hub)
-            yield made
+            _wait_until_it_answers(way, hub)
+            yield way
         finally:
             hub.terminate()
 
@@ -118,12 +139,6 @@ def _wait_until_it_answers(way, hub):
         else:
             return
     pytest.fail(f"the hub does not answer: {way.log.read_text()[-3000:]}")
-
-
-def _find_account(name):
-    if name not in ("student01", "student02"):
-        raise WrongPassword
-    return Account(name, 3000 + int(name[-2:]), 2000, Path("/home") / name, "/bin/bash")
 
 
 def _write_site(folder, provider):
@@ -203,17 +218,70 @@ def test_a_banned_user_is_out_and_reads_why(way, wait_for):
     browser = way.browser()
     assert way.log_in(browser).status_code == 200
     token = _own_token(way, browser)
-    assert _status_with(way, token) == 200
+    assert _ask(way, token, "GET", "user").status_code == 200
+    started = _ask(way, token, "POST", "users/student02/server", {"profile": "no-gpu"})
+    assert started.status_code in (201, 202), started.text
+    wait_for(lambda: way.states() == ["submitted"], "no session was submitted")
     way.broker.answer(Ban(user="student02", reason="mining"), 0)
-    wait_for(lambda: _status_with(way, token) == 403, "a token of a banned user still works")
+    wait_for(lambda: way.states() == ["closing"], "the session of a banned user goes on")
+    assert way.slurm.jobs(find_account("student02")) == []
+    assert _ask(way, token, "GET", "user").status_code == 403
     page = way.log_in(browser)
     assert page.status_code == 403
     assert "closed this service to student02 (mining)" in page.text
+    assert "closed this service" in _saved_state(way, "student02")
 
 
-def _own_token(way, browser):
+def test_an_account_that_is_refused_is_out_and_reads_why(way, wait_for):
+    before = len(way.states())
+    browser = way.browser()
+    way.log_in(browser)
+    _ask(way, _own_token(way, browser, "student01"), "POST", "users/student01/server", {"profile": "no-gpu"})
+    wait_for(lambda: "submitted" in way.states(), "no session was submitted")
+    good = way.broker.watch.look
+    expired = Standing("refused", "Your account student01 has expired.")
+    way.broker.watch.look = lambda users: good(users) | {"student01": expired}
+    for _ in range(2):
+        way.broker.watch.once()
+    wait_for(lambda: way.states() == ["closing"] * (before + 1), "the session of a refused account goes on")
+    assert way.slurm.jobs(find_account("student01")) == []
+    assert "Your account student01 has expired." in way.log_in(browser).text
+    way.broker.watch.look = good
+    assert way.log_in(browser).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "words"),
+    [
+        ("POST", "server", {"account": "other"}, "There is no option 'account'; there is only profile."),
+        ("POST", "server", {"profile": "huge"}, "no profile 'huge'; this site has one-gpu"),
+        ("POST", "server", {"user_options": {"profile": ["no-gpu"]}}, "this site has one-gpu"),
+        ("POST", "servers/two", {"user_options": {}, "state": {}}, "There is no field 'state'; there is display_name"),
+        ("PUT", "servers/two", {"user_options": {"cores": 99}}, "There is no option 'cores'"),
+        ("PATCH", "server", {"user_options": {"cores": 99}}, "There is no option 'cores'"),
+        ("PATCH", "server", {"state": {"job_id": "1"}}, "There is no field 'state'"),
+        ("DELETE", "server", {"remove": False, "force": True}, "There is no field 'force'"),
+        ("DELETE", "server", [1], "The body must be a JSON object."),
+    ],
+)
+def test_what_is_no_option_is_told_on_every_way(way, method, path, body, words):
+    browser = way.browser()
+    way.log_in(browser)
+    token = _own_token(way, browser, "student01")
+    answer = _ask(way, token, method, f"users/student01/{path}", body)
+    assert answer.status_code == 400
+    assert words in answer.json()["message"]
+    assert "submitted" not in way.states()
+
+
+def test_without_a_log_in_nothing_is_told_of_options(way):
+    answer = way.browser().post(f"{way.url}/hub/api/users/student01/server", json={"cores": 1}, timeout=30)
+    assert answer.status_code == 403
+
+
+def _own_token(way, browser, user="student02"):
     answer = browser.post(
-        f"{way.url}/hub/api/users/student02/tokens",
+        f"{way.url}/hub/api/users/{user}/tokens",
         headers={"X-XSRFToken": browser.cookies.get("_xsrf", path="/hub/")},
         json={"note": "own"},
         timeout=30,
@@ -222,9 +290,18 @@ def _own_token(way, browser):
     return answer.json()["token"]
 
 
-def _status_with(way, token):
-    answer = way.browser().get(f"{way.url}/hub/api/user", headers={"Authorization": f"token {token}"}, timeout=30)
-    return answer.status_code
+def _ask(way, token, method, path, body=None):
+    headers = {"Authorization": f"token {token}"}
+    return way.browser().request(method, f"{way.url}/hub/api/{path}", headers=headers, json=body, timeout=30)
+
+
+def _saved_state(way, user):
+    with closing(sqlite3.connect(way.folder / "jupyterhub.sqlite")) as database:
+        rows = database.execute(
+            "SELECT spawners.state FROM spawners JOIN users ON users.id = spawners.user_id WHERE users.name = ?",
+            (user,),
+        )
+        return str(rows.fetchall())
 
 
 def test_no_token_of_the_provider_is_in_the_hubs_log(way):
