@@ -124,6 +124,10 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
         if self.to_adopt is None:
             self.profile_name = chosen_profile(self.site, options).name
 
+    def user_env(self, env: dict[str, str]) -> dict[str, str]:
+        """Leave out what batchspawner adds: it asks the directory for the home, and fails while that is silent."""
+        return env
+
     # -- the life of a session
 
     async def start(self) -> str:

@@ -17,8 +17,8 @@ from davide_hub.broker.ledger import Ledger
 from davide_hub.broker.mark import Marker
 from davide_hub.broker.sessions import SessionKeeper
 from davide_hub.broker.verbs import SiteFile
-from pretend import ACCOUNTS, RIGHT, Slurm, find_account
 from support.broker import verbs_over
+from support.pretend import ACCOUNTS, RIGHT, Slurm, find_account
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = ROOT / "ansible/inventory/local/group_vars/all/site.yml"

@@ -313,6 +313,33 @@ def test_the_c_library_tells_none_from_silence(monkeypatch):
         directory.gid_of_user("root")
 
 
+@pytest.mark.parametrize(("status", "silent"), [(1, True), (0, False), (-1, True), (-2, True)])
+def test_one_service_that_is_out_of_reach_makes_an_absence_unknown(monkeypatch, status, silent):
+    class Module:
+        restype = None
+
+        def __call__(self, *_arguments):
+            return status
+
+    load = directory.ctypes.CDLL
+    module = SimpleNamespace(_nss_made_up_getpwnam_r=Module())
+    monkeypatch.setattr(directory.ctypes, "CDLL", lambda name, **more: load(name, **more) if name is None else module)
+    monkeypatch.setattr(directory, "_services", lambda: ["made_up"])
+    if silent:
+        with pytest.raises(directory.Silent):
+            directory.gid_of_user("nobody-of-that-name")
+    else:
+        assert directory.gid_of_user("nobody-of-that-name") is None
+    assert directory.gid_of_user("root") == 0
+
+
+def test_the_services_are_those_that_can_hold_peoples_accounts(tmp_path, monkeypatch):
+    file = tmp_path / "nsswitch.conf"
+    file.write_text("# passwd: none\npasswd:  files [NOTFOUND=continue] sss systemd # a comment\ngroup: x\n")
+    monkeypatch.setattr(directory, "NSSWITCH", file)
+    assert directory._services() == ["sss"]
+
+
 def test_the_look_is_a_child_that_answers_for_everybody():
     # As on the hub's host, where the package is installed.
     run = f"import sys; sys.path.insert(0, {str(HUB)!r}); from davide_hub.broker.standing import main; main()"
