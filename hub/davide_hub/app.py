@@ -10,12 +10,15 @@ import asyncio
 import logging
 from typing import Any
 
+import jupyterhub.app
 from jupyterhub import orm
 from jupyterhub.app import JupyterHub
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import selectinload
+from traitlets import Instance
 
+from davide_hub.certificates import HubCertificates
 from davide_hub.reconcile import Reconciler
 from davide_hub.resume import Resumer
 from davide_hub.routes import RouteGuard
@@ -25,6 +28,7 @@ class DavideHub(JupyterHub):  # type: ignore[misc]
     """JupyterHub for sessions that outlive it."""
 
     name = "jupyterhub"
+    certificates = Instance(HubCertificates, config=True, help="How the hub shows who it is, and whom it hears.")
 
     def init_logging(self) -> None:
         """Let our own lines go where JupyterHub's go."""
@@ -59,6 +63,16 @@ class DavideHub(JupyterHub):  # type: ignore[misc]
             user = self.users[row.user]
             self._resumer.take_up(user, user.spawners[row.name])
         return len(found)
+
+    def init_internal_ssl(self) -> None:
+        """Listen with our own certificates.
+
+        JupyterHub's `internal_ssl` would make RSA keys for every start, while everybody waits. And what it calls to
+        learn how to listen also trusts every authority of the internet; so it is given our answer instead.
+        """
+        super().init_internal_ssl()
+        context = self.certificates.server_context()
+        jupyterhub.app.make_ssl_context = lambda *_, **__: context
 
     async def start(self) -> None:
         """Start the hub, and what watches over its sessions and routes."""

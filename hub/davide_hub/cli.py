@@ -1,9 +1,10 @@
-"""`davide-hub`: look at a site's facts without a cluster, root or network."""
+"""`davide-hub`: look at a site's facts without a cluster, root or network; and make its certificates."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,6 +46,12 @@ def _parser() -> argparse.ArgumentParser:
     render.add_argument("--site", required=True, help="a folder of ansible/inventory, or a site.yml")
     render.add_argument("--out", required=True, type=Path, metavar="DIR", help="where to write")
     render.set_defaults(run=_render)
+
+    certificates = verbs.add_parser("certificates", help="make the certificates of hub, proxy and sessions, once")
+    certificates.add_argument("--site", required=True, help="a site.yml")
+    certificates.add_argument("--out", required=True, type=Path, metavar="DIR", help="where they are kept")
+    certificates.add_argument("--hub-group", required=True, metavar="GROUP", help="who may read the hub's keys")
+    certificates.set_defaults(run=_certificates)
     return parser
 
 
@@ -71,6 +78,19 @@ def _render(arguments: argparse.Namespace) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         print(path)
+    return 0
+
+
+def _certificates(arguments: argparse.Namespace) -> int:
+    # Not at the top: the other verbs do without cryptography.
+    from davide_hub.certificates import prepare
+
+    for name in prepare(arguments.out, load_site(arguments.site).hub.address):
+        print(f"made {arguments.out / name}")
+    # Each time: a play that was killed in between is mended by the next one.
+    for name, mode in {"": 0o750, "hub.key": 0o640, "sessions.key": 0o640}.items():
+        shutil.chown(arguments.out / name, group=arguments.hub_group)
+        (arguments.out / name).chmod(mode)
     return 0
 
 

@@ -10,6 +10,7 @@ from tornado.web import StaticFileHandler
 from davide_hub import callhome, handlers
 from davide_hub.auth import BrokerAuthenticator
 from davide_hub.broker.client import BrokerClient
+from davide_hub.certificates import HubCertificates
 from davide_hub.facts import Site
 from davide_hub.nodes import Nodes
 from davide_hub.proof import Proof
@@ -18,6 +19,7 @@ from davide_hub.slurm import SlurmView
 from davide_hub.spawner import DavideSpawner
 
 STATE = Path("/var/lib/davide-hub")
+TLS = Path("/etc/davide-hub/tls")
 BROKER = Path("/run/davide-broker/broker.sock")
 # A site's own templates, used before ours.
 TEMPLATES = Path("/etc/davide-hub/templates")
@@ -25,7 +27,9 @@ TEMPLATES = Path("/etc/davide-hub/templates")
 _PAGES = next(folder for folder in Path(__file__).resolve().parents if (folder / "templates").is_dir())
 
 
-def configure(c: Any, site: Site, *, state: Path = STATE, broker: Path = BROKER, templates: Path = TEMPLATES) -> None:
+def configure(
+    c: Any, site: Site, *, state: Path = STATE, tls: Path = TLS, broker: Path = BROKER, templates: Path = TEMPLATES
+) -> None:
     """Set everything that DAVIDE Hub sets.
 
     Parameters
@@ -34,22 +38,24 @@ def configure(c: Any, site: Site, *, state: Path = STATE, broker: Path = BROKER,
         JupyterHub's configuration object.
     site
         The site's facts.
-    state, broker, templates
-        Where the hub keeps what it must not lose, the broker's socket, and the site's own templates.
+    state, tls, broker, templates
+        Where the hub keeps what it must not lose, the certificates, the broker's socket, and the site's own templates.
     """
     client = BrokerClient(broker)
-    _network(c, site)
+    _network(c, site, HubCertificates(tls))
     _state(c, state)
     _login(c, site, client)
     _sessions(c, site, client)
     _pages(c, site, templates)
 
 
-def _network(c: Any, site: Site) -> None:
+def _network(c: Any, site: Site, certificates: HubCertificates) -> None:
     hub = site.hub
     c.JupyterHub.bind_url = f"http://:{hub.port}"
     # Compute nodes call this address; the proxy, on the same host, uses it too.
-    c.JupyterHub.hub_bind_url = f"http://{hub.address}:{hub.api_port}"
+    c.JupyterHub.hub_bind_url = f"https://{hub.address}:{hub.api_port}"
+    c.DavideHub.certificates = certificates
+    DavideSpawner.certificates = certificates
     # The proxy is a unit of its own: a restart of the hub drops no connection.
     c.ConfigurableHTTPProxy.should_start = False
     c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{hub.proxy_api_port}"

@@ -248,7 +248,12 @@ def check_site(site: Site) -> Iterator[Finding]:
     yield from _repeated(("site", "slurm", "partitions"), [p.name for p in site.slurm.partitions], "name")
     yield from _repeated(("site", "profiles"), [p.name for p in site.profiles], "name")
     for index, partition in enumerate(site.slurm.partitions):
-        yield from _repeated(("site", "slurm", "partitions", index, "nodes"), partition.nodes)
+        where = ("site", "slurm", "partitions", index, "nodes")
+        yield from _repeated(where, partition.nodes)
+        # In a route's name these stand for a dot (davide_hub.certificates).
+        for place, node in enumerate(partition.nodes):
+            if "--" in node:
+                yield (*where, place), f"{node!r} has '--' in it; give the node a name without"
     yield from _shared_ports(site.hub)
     if site.session.default_kernel not in site.kernels:
         key = ("site", "session", "default_kernel")

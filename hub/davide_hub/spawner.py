@@ -24,6 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from traitlets import Instance, Unicode
 
 from davide_hub.broker.client import BrokerClient, BrokerRefused, BrokerUnreachable
+from davide_hub.certificates import HubCertificates, session_host
 from davide_hub.facts import Site
 from davide_hub.heard import HeardServer
 from davide_hub.nodes import Nodes
@@ -79,6 +80,7 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
     # No traits: JupyterHub would hand each session a copy of its own.
     proof: Proof
     nodes: Nodes
+    certificates: HubCertificates
 
     profile_name = Unicode(help="The profile that the session was started with.")
     session_key = Unicode(help="The name of this start: of its folder in the user's home, and in the job's name.")
@@ -117,7 +119,7 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
 
     # -- the life of a session
 
-    async def start(self) -> tuple[str, int]:
+    async def start(self) -> str:
         """Submit the job and wait until its server calls home; return where it listens."""
         if self.to_adopt is not None:
             return await self._start_adopted(self.to_adopt)
@@ -136,9 +138,9 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
         except SessionFailed as failure:
             self.ended = failure.message
             raise
-        return self.node, self.port
+        return self._url()
 
-    async def _start_adopted(self, adoption: Adoption) -> tuple[str, int]:
+    async def _start_adopted(self, adoption: Adoption) -> str:
         """Take a job's place in JupyterHub's books instead of submitting one."""
         self.to_adopt = None
         self.session_key, self.job_id, self.profile_name = adoption.key, adoption.job, adoption.profile
@@ -156,7 +158,7 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
             else:
                 await asyncio.sleep(_FIRST_PAUSE_SECONDS)
         await self._wait_for_call_home()
-        return self.node, self.port
+        return self._url()
 
     def _use_token(self, token: str) -> None:
         """Let in the session with the token it has, with the rights of the one that JupyterHub has just made."""
@@ -212,6 +214,8 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
 
     async def _submit(self) -> None:
         environment = {name: text for name, text in self.get_env().items() if name.startswith("JUPYTERHUB_")}
+        # Made anew for each start, and kept nowhere on the hub's host.
+        environment |= await asyncio.to_thread(self.certificates.for_session, self.session_key)
         async for _ in _attempts():
             try:
                 number = await self.broker.submit(
@@ -294,11 +298,14 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
         self._at_home.set()
         return True
 
+    def _url(self) -> str:
+        return f"https://{session_host(self.node, self.session_key)}:{self.port}"
+
     def _set_server(self) -> None:
         """Tell JupyterHub where the session listens, and that nobody has to try."""
         server = self.server
         if server is not None:
-            server.proto, server.ip, server.port = "http", self.node, self.port
+            server.proto, server.ip, server.port = "https", session_host(self.node, self.session_key), self.port
             self._server = HeardServer(orm_server=server.orm_server)
             self._commit()
 

@@ -7,7 +7,6 @@ import json
 import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
-from ssl import SSLContext
 
 from davide_session.hub_client import fetch
 
@@ -30,7 +29,7 @@ def note_port(folder: Path, port: int) -> None:
     draft.replace(folder / "listening.json")
 
 
-async def call_home(url: str, token: str, port: int, log: logging.Logger, tls: SSLContext | None = None) -> None:
+async def call_home(url: str, token: str, port: int, log: logging.Logger) -> None:
     """Tell the hub this session's port, again and again until it has heard.
 
     A hub that restarts, or a network that is out, must not cost a session; so this never gives up. A hub that
@@ -46,13 +45,11 @@ async def call_home(url: str, token: str, port: int, log: logging.Logger, tls: S
         Where the server listens already.
     log
         Gets one line for each new reason of a failure.
-    tls
-        By what the hub is known, and with what this session shows who it is.
     """
     last_reason = ""
     async for _ in _attempts():
         try:
-            await asyncio.wait_for(_post(url, token, port, tls), timeout=30)
+            await asyncio.wait_for(_post(url, token, port), timeout=30)
         except Exception as error:  # noqa: BLE001 - whatever it is, the hub hasn't heard
             reason = f"{type(error).__name__}: {error}"
             if reason != last_reason:
@@ -71,6 +68,6 @@ async def _attempts() -> AsyncIterator[None]:
         pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
 
-async def _post(url: str, token: str, port: int, tls: SSLContext | None) -> None:
+async def _post(url: str, token: str, port: int) -> None:
     headers = {"Authorization": f"token {token}", "Content-Type": "application/json"}
-    await fetch(url, method="POST", headers=headers, data=json.dumps({"port": port}), ssl=tls)
+    await fetch(url, method="POST", headers=headers, data=json.dumps({"port": port}))

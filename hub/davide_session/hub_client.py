@@ -9,8 +9,17 @@ from ssl import SSLContext
 from tornado.httpclient import HTTPRequest
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
+# How the hub is called, once `call_with` has been told; None is plain HTTP.
+_context: SSLContext | None = None
+
 # Longer than the worst freeze of a hub that starts a whole class.
 _PATIENCE_SECONDS = 60
+
+
+def call_with(context: SSLContext | None) -> None:
+    """Call the hub in this way from now on."""
+    global _context
+    _context = context
 
 
 @dataclass(frozen=True)
@@ -31,7 +40,6 @@ async def fetch(
     method: str = "GET",
     headers: Mapping[str, str] | None = None,
     data: str | bytes | None = None,
-    ssl: SSLContext | None = None,
     raise_for_status: bool = True,
 ) -> HubAnswer:
     """Send a request and return the answer, called as JupyterHub calls its own client.
@@ -43,8 +51,6 @@ async def fetch(
     ----------
     url, method, headers, data
         The request.
-    ssl
-        By what the hub is known, and with what this session shows who it is.
     raise_for_status
         Whether an answer of 300 or more is an error.
 
@@ -58,7 +64,7 @@ async def fetch(
         method=method,
         headers=dict(headers or {}),
         body=data,
-        ssl_options=ssl,
+        ssl_options=_context,
         # A token goes to the hub and nowhere else.
         follow_redirects=False,
         connect_timeout=_PATIENCE_SECONDS,

@@ -14,6 +14,7 @@ from davide_session.claim import NotClaimed, claim
 from davide_session.environment import EnvironmentFileError, read_environment
 from davide_session.handouts import finish_sync, start_sync
 from davide_session.scratch import private_folder
+from davide_session.tls import SessionTls
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.chdir(home)
     sync = start_sync(arguments.software / "handouts", home / arguments.course)
     with private_folder() as private:
+        tls = SessionTls.take(variables, private)
         os.environ.update(variables)
         os.environ["JUPYTER_PATH"] = str(arguments.software / "share/jupyter")
         os.environ["JUPYTER_RUNTIME_DIR"] = str(private / "runtime")
@@ -46,13 +48,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         from davide_session.lean import import_jupyterlab, lean_imports
 
         with lean_imports():
+            from davide_session import hub_client
             from davide_session.server import serve
             from davide_session.settings import Place, settings
 
             import_jupyterlab()
 
         finish_sync(sync)
-        place = Place(home, private, arguments.software, arguments.kernel, arguments.course)
+        hub_client.call_with(tls.client_context() if tls else None)
+        place = Place(home, private, arguments.software, arguments.kernel, arguments.course, tls)
         serve(settings(place), arguments.environment.parent)
     return 0
 

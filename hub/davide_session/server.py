@@ -81,9 +81,8 @@ class Session(JupyterHubSingleUser):  # type: ignore[misc]
         except OSError as error:
             self.log.warning("Where this session listens could not be written down: %s", error)
         url = f"{self.hub_auth.api_url}/davide/call-home"
-        tls = self.hub_http_client_opts.get("ssl")
         # Kept, because the event loop alone holds tasks by weak references.
-        self._call_home = asyncio.create_task(call_home(url, self.hub_auth.api_token, port, self.log, tls))
+        self._call_home = asyncio.create_task(call_home(url, self.hub_auth.api_token, port, self.log))
         self._call_home.add_done_callback(self._settle)
 
     def _settle(self, _call_home: asyncio.Task[None]) -> None:

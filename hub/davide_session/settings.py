@@ -9,6 +9,8 @@ from urllib.parse import quote
 
 from traitlets.config import Config
 
+from davide_session.tls import SessionTls
+
 # By name, so that a package that brings a server extension along does not start it in every session:
 # jupyter_lsp and notebook_shim come with JupyterLab and would cost start time for nothing.
 EXTENSIONS = {"jupyterlab": True, "jupyter_server_terminals": True}
@@ -23,6 +25,7 @@ class Place:
     software: Path
     kernel: str
     course: str
+    tls: SessionTls | None = None
 
     @property
     def kernels(self) -> list[str]:
@@ -45,6 +48,9 @@ def settings(place: Place) -> Config:
     config = Config()
     config.ServerApp.root_dir = str(place.home)
     config.ServerApp.default_url = place.start
+
+    if place.tls:
+        config.ServerApp.ssl_options = place.tls.server_options()
 
     config.ServerApp.kernel_spec_manager_class = "davide_session.server.SessionKernels"
     # The server's own Python is no kernel: it has none of a lesson's libraries.

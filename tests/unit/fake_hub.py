@@ -6,6 +6,7 @@ The real hub is tested on the local cluster.
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ssl import SSLContext
 
 USER = "student01"
 TOKEN = "made-up-session-token"
@@ -26,15 +27,19 @@ class FakeHub:
         Bodies of the accepted call-homes.
     failures
         How many call-homes to answer with 503 first, as a hub that is starting would.
+    tls
+        How to listen, if not on plain HTTP.
     """
 
-    def __init__(self, failures: int = 0, port: int = 0) -> None:
+    def __init__(self, failures: int = 0, port: int = 0, tls: SSLContext | None = None) -> None:
         self.calls: list[dict[str, object]] = []
         self.failures = failures
         self.heard = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler_of(self))
         self.port = self._server.server_port
-        self.api_url = f"http://127.0.0.1:{self.port}/hub/api"
+        if tls:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+        self.api_url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}/hub/api"
 
     def __enter__(self) -> "FakeHub":
         threading.Thread(target=self._server.serve_forever, daemon=True).start()

@@ -143,6 +143,11 @@ BAD = {
         "default_kernel: tf-gpu",
         ["site.session.default_kernel: 'tf-gpu' is not in site.kernels; write one of tf-cpu"],
     ),
+    "a node's name with what stands for a dot": (
+        "nodes: [gpu01, gpu02]",
+        "nodes: [gpu01, gpu--02]",
+        ["site.slurm.partitions[0].nodes[1]: 'gpu--02' has '--' in it; give the node a name without"],
+    ),
     "a port twice": ("api_port: 8081", "api_port: 8000", ["site.hub.api_port: 8000 is site.hub.port already"]),
     "a port out of range": ("  port: 8000\n", "  port: 80000\n", ["site.hub.port: 80000 is not a port number"]),
     "a name with shell characters": (

@@ -173,17 +173,23 @@ def run_in(session: Running, kernel: str, code: str) -> str:
     """Run a cell as a browser does, and return what it printed."""
     url = session.url.replace("http:", "ws:") + f"/api/kernels/{kernel}/channels"
     channel = websocket.create_connection(url, timeout=60, header=[f"Authorization: token {TOKEN}"])
+    try:
+        return run(channel, code)
+    finally:
+        channel.close()
+
+
+def run(channel: websocket.WebSocket, code: str) -> str:
+    """Run a cell over a kernel's channel, and return what it printed."""
     header = {"msg_id": "1", "session": "s", "username": "", "msg_type": "execute_request", "version": "5.4"}
     content = {"code": code, "silent": False, "store_history": False, "allow_stdin": False}
     message = {"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell"}
     channel.send(json.dumps(message))
-    try:
-        while True:
-            answer = json.loads(channel.recv())
-            if answer["msg_type"] == "stream":
-                return answer["content"]["text"]
-    finally:
-        channel.close()
+    while True:
+        answer = json.loads(channel.recv())
+        if answer["msg_type"] == "stream":
+            text: str = answer["content"]["text"]
+            return text
 
 
 def test_nothing_of_the_users_ran_before_its_time(session):
