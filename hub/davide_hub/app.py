@@ -22,6 +22,7 @@ from davide_hub.certificates import HubCertificates
 from davide_hub.reconcile import Reconciler
 from davide_hub.resume import Resumer
 from davide_hub.routes import RouteGuard
+from davide_hub.turnstile import PacedApplication
 
 
 class DavideHub(JupyterHub):  # type: ignore[misc]
@@ -42,6 +43,10 @@ class DavideHub(JupyterHub):  # type: ignore[misc]
         if self.db_url.startswith("sqlite"):
             event.listen(Engine, "connect", _tune_sqlite)
         super().init_db()
+
+    def init_tornado_application(self) -> None:
+        """Make the web application, with a turnstile for crowds."""
+        self.tornado_application = PacedApplication(self.handlers, **self.tornado_settings)
 
     async def init_spawners(self) -> int:
         """Take up every session that the database knows: running, starting, or ending. Waits for none of them.

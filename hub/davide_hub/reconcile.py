@@ -48,6 +48,7 @@ class Reconciler:
         spawner_class: type[DavideSpawner] = app.spawner_class
         self.proof: Proof = spawner_class.proof
         self.broker: BrokerClient = self.proof.broker
+        self._users: dict[str, User] = {}
         self._queue_read = False
         self._told: dict[str, float] = {}
 
@@ -68,8 +69,11 @@ class Reconciler:
         if not self._queue_read:
             self._queue_read = await self._claim_marked(hub, {entry.key for entry in entries})
             _, entries = await self.broker.sessions()
+        self._users = {user.name: user for user in self.app.users.values()}
         orders = 0
         for entry in entries:
+            # Each look into the database takes a moment, and there may be hundreds: others are served between.
+            await asyncio.sleep(0)
             if not self._owned(entry) and orders < _PER_ROUND:
                 try:
                     orders += await self._settle(entry)
@@ -79,9 +83,9 @@ class Reconciler:
         self._told = {key: when for key, when in self._told.items() if any(entry.key == key for entry in entries)}
 
     def _spawner(self, entry: LedgerEntry) -> DavideSpawner | None:
-        row = orm.User.find(self.app.db, entry.user)
-        spawners = self.app.users[row].spawners if row is not None else {}
-        found: DavideSpawner | None = spawners.get(entry.server)
+        # Every user with a session is in this mapping. A query per entry would hold up a hub with many.
+        user = self._users.get(entry.user)
+        found: DavideSpawner | None = user.spawners.get(entry.server) if user is not None else None
         return found
 
     def _owned(self, entry: LedgerEntry) -> bool:

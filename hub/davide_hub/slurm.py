@@ -183,19 +183,23 @@ def read_accounting(outcome: Outcome) -> dict[str, Job]:
 
 @dataclass(frozen=True)
 class _Snapshot:
-    """One round of asking: about which jobs, and what Slurm said; None if it was silent."""
+    """One round of asking: about which jobs, and what Slurm said; None if it was silent.
+
+    `took` has the seconds of its last two answers.
+    """
 
     asked: frozenset[str] = frozenset()
     jobs: Mapping[str, Job] | None = None
     taken: float = float("-inf")
-    took: float = 0.0
+    took: tuple[float, float] = (0.0, 0.0)
 
     @property
     def rest(self) -> float:
         """Seconds to leave Slurm alone after this round."""
         if self.jobs is None:
             return _REST_AFTER_SILENCE
-        return max(_SHORTEST_REST, min(_RESTRAINT * self.took, _LONGEST_REST))
+        # One slow answer is the end of an outage: a frozen controller gives it when it goes on. Two are a slow Slurm.
+        return max(_SHORTEST_REST, min(_RESTRAINT * min(self.took), _LONGEST_REST))
 
 
 @dataclass
@@ -256,16 +260,17 @@ class SlurmView:
         await asyncio.wait([self._round], timeout=_PATIENCE_SECONDS)
 
     async def _ask(self, asked: frozenset[str]) -> None:
-        started = self.clock()
+        started, took = self.clock(), self._snapshot.took
         jobs: dict[str, Job] | None
         try:
             jobs = await self._ask_queue(asked)
+            took = (took[1], self.clock() - started)
             self._warn(asked - jobs.keys())
             jobs |= await self._ask_accounting(_unclear(asked, jobs))
         except SlurmSilent as silence:
             _log.warning("Slurm does not answer: %s", silence)
             jobs = None
-        self._snapshot = _Snapshot(asked, jobs, taken=self.clock(), took=self.clock() - started)
+        self._snapshot = _Snapshot(asked, jobs, taken=self.clock(), took=took)
 
     async def _ask_queue(self, asked: frozenset[str]) -> dict[str, Job]:
         """Ask for no more than is needed: where all jobs run, their states."""

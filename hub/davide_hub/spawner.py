@@ -90,6 +90,7 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
     ended = Unicode(help="How the last session ended, in a sentence; empty if the user stopped it here.")
 
     api_token: str
+    _callbacks: list[Any]  # JupyterHub's: who is told when the session ends
     # JupyterHub reads any text here as "there is a form". The form itself is templates/spawn.html.
     options_form = "profiles"
 
@@ -326,6 +327,21 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
         if not self.stopping:
             self.ended = self.ended or why_it_ended(job, await self.proof.uid_of(self.user.name))
         return 1
+
+    async def poll_and_notify(self) -> int | None:
+        """Do what JupyterHub does at the end of a session, until that is written down.
+
+        JupyterHub stops polling first, and then ends the session in its database. With a full disk, or a database that
+        somebody has locked, that fails; and without another try the dead would be shown as alive for ever.
+        """
+        watchers = list(self._callbacks)
+        status: int | None = await super().poll_and_notify()
+        if status is not None and watchers and self.active:
+            self.log.warning("%s: its end could not be written down; trying again", self._log_name)
+            inspect(self.orm_spawner).session.rollback()
+            self._callbacks = watchers
+            self.start_polling()
+        return status
 
     async def stop(self, now: bool = False) -> None:  # noqa: ARG002 - JupyterHub's signature
         """Have the session ended. Goes on until the broker has taken the order: no job is left, and none comes."""

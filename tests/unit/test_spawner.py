@@ -28,6 +28,11 @@ class Nodes:
         return NODES.get(address, "")
 
 
+class Certificates:
+    def for_session(self, key: str) -> dict[str, str]:
+        return {"JUPYTERHUB_TLS_KEY": f"of {key}"}
+
+
 @pytest.fixture
 def session(monkeypatch):
     """Return a function that makes a session's spawner over some words of Slurm."""
@@ -44,7 +49,7 @@ def session(monkeypatch):
 
     def make(*jobs: Job) -> DavideSpawner:
         made = DavideSpawner(site=SITE, broker=FakeBroker(), user=SimpleNamespace(name="student01", spawners={}))
-        made.proof, made.nodes = FakeProof(*jobs), Nodes()
+        made.proof, made.nodes, made.certificates = FakeProof(*jobs), Nodes(), Certificates()
         made.api_token = "t"
         return made
 
@@ -57,9 +62,13 @@ def hours(monkeypatch):
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=iter(range(0, 10**9, 3600)).__next__))
 
 
-async def start_and(spawner: DavideSpawner, meanwhile) -> tuple[str, int]:
+def url(spawner: DavideSpawner, node: str, port: int) -> str:
+    return f"https://{node}.{spawner.session_key}.sessions.internal:{port}"
+
+
+async def start_and(spawner: DavideSpawner, meanwhile) -> str:
     start = asyncio.create_task(spawner.start())
-    while not (spawner.job_id and spawner.proof.asked):
+    while not (spawner.job_id and spawner.proof.asked) and not start.done():
         await asyncio.sleep(0)
     await meanwhile()
     return await start
@@ -74,10 +83,11 @@ def calls_home(spawner: DavideSpawner, port: int = 40123, address: str = "192.0.
 
 def test_a_session_that_calls_home_is_up(session):
     spawner = session(WAITS, RUNS)
-    assert asyncio.run(start_and(spawner, calls_home(spawner))) == ("gpu01", 40123)
+    assert asyncio.run(start_and(spawner, calls_home(spawner))) == url(spawner, "gpu01", 40123)
     submit = spawner.broker.said[0]
     assert (submit.user, submit.profile, submit.session_key) == ("student01", "one-gpu", spawner.session_key)
-    assert submit.environment == {"JUPYTERHUB_API_TOKEN": "t"}, "nothing but the hub's own variables"
+    tls = {"JUPYTERHUB_TLS_KEY": f"of {spawner.session_key}"}
+    assert submit.environment == {"JUPYTERHUB_API_TOKEN": "t"} | tls, "nothing but the hub's own variables"
 
 
 def test_the_key_is_saved_before_anybody_is_asked_for_a_job(session):
@@ -143,7 +153,7 @@ def test_waiting_in_the_queue_is_no_failure_and_the_page_says_why(session, hours
         spawner.proof.jobs = [RUNS]
         await spawner.call_home(40123, "192.0.2.21")
 
-    assert asyncio.run(start_and(spawner, run_at_last)) == ("gpu01", 40123)
+    assert asyncio.run(start_and(spawner, run_at_last)) == url(spawner, "gpu01", 40123)
 
 
 def test_a_job_that_runs_and_never_calls_is_given_up(session, hours):
@@ -461,7 +471,7 @@ ADOPTION = Adoption("cd34", "23", "no-gpu", "its own token", 40123)
 def test_a_running_session_is_adopted_with_its_own_token(session):
     spawner = session(UNKNOWN, RUNS)
     spawner.to_adopt = ADOPTION
-    assert asyncio.run(spawner.start()) == ("gpu01", 40123)
+    assert asyncio.run(spawner.start()) == url(spawner, "gpu01", 40123)
     assert (spawner.session_key, spawner.job_id, spawner.profile_name) == ("cd34", "23", "no-gpu")
     assert (spawner.api_token, spawner.token_digest) == ("its own token", digest("its own token"))
     assert spawner.broker.said == [], "nothing is submitted"
@@ -470,7 +480,7 @@ def test_a_running_session_is_adopted_with_its_own_token(session):
 def test_an_adopted_session_that_has_not_called_yet_is_waited_for(session):
     spawner = session(RUNS)
     spawner.to_adopt = Adoption("cd34", "23", "no-gpu", "its own token", 0)
-    assert asyncio.run(start_and(spawner, calls_home(spawner, 41000))) == ("gpu01", 41000)
+    assert asyncio.run(start_and(spawner, calls_home(spawner, 41000))) == url(spawner, "gpu01", 41000)
 
 
 def test_a_session_that_ends_while_it_is_adopted_has_ended(session):

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from davide_lab.place import BRIDGE, PARENT_ADDRESS, Host
 from davide_lab.run import run, succeeds
 
+NOBODY = "02:00:00:00:00:01"  # a locally made hardware address that no host has
+
 
 def lay(hosts: Iterable[Host]) -> None:
     """Make the bridge, and a namespace and cable for each host, as far as they are missing."""
@@ -76,3 +78,22 @@ def is_cut(host: Host) -> bool:
 def namespaces() -> set[str]:
     """Return the names of all network namespaces on this machine."""
     return {row.split()[0] for row in run(["ip", "netns", "list"]).splitlines() if row.strip()}
+
+
+def part(one: Host, other: Host) -> None:
+    """Let two hosts lose sight of each other, silently, while both still see all others.
+
+    Each gets a wrong hardware address for the other: what it sends reaches nobody, and nobody says so.
+    """
+    for here, there in ((one, other), (other, one)):
+        run([*_neighbours(here), "replace", there.address, "lladdr", NOBODY, "dev", "host0", "nud", "permanent"])
+
+
+def reunite(one: Host, other: Host) -> None:
+    """Let two hosts see each other again."""
+    for here, there in ((one, other), (other, one)):
+        succeeds([*_neighbours(here), "delete", there.address, "dev", "host0"])
+
+
+def _neighbours(host: Host) -> list[str]:
+    return ["ip", "-n", host.namespace, "neighbour"]

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from davide_lab import up
-from davide_lab.place import release
+from davide_lab.place import read_json, release
 from davide_lab.say import Problem, line, minutes
 from davide_lab.toolbox import install_packages
 
 BROWSER_PACKAGES = ["chromium", "fonts-dejavu-core"]
+CONTROLS = ("stock", "never_dead", "absence_is_death")
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ PARTS = {
     "cluster": Part(("tests/cluster",)),
     "browser": Part(("tests/browser",), needs_browser=True),
     "notebooks": Part(("tests/notebooks",)),
+    "faults": Part(("tests/faults",)),
 }
 
 
@@ -183,7 +185,58 @@ def timings(root: Path) -> int:
     return int(not all(good))
 
 
-LONG: dict[str, Callable[[Path], int]] = {"trixie": other_release, "timings": timings}
+def bench(root: Path, words: list[str]) -> int:
+    """Run the bench, whose code lies beside the tests, with some words of the command line."""
+    places = os.pathsep.join([str(root / "tests"), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-m", "bench", str(root), *words]
+    return subprocess.run(command, check=False, env={**os.environ, "PYTHONPATH": places}).returncode
+
+
+def large(root: Path) -> int:
+    """Measure the hub and stock batchspawner with 500 users, on the cluster brought up for it."""
+    up.up(root)
+    return bench(root, ["hub", "--part=large"])
+
+
+def all_faults(root: Path) -> int:
+    """Run the fault suite with the rows that it leaves out for the sake of its length."""
+    start = time.monotonic()
+    up.up(root)
+    outcomes = [Outcome("up", 0, time.monotonic() - start)]
+    return tell([*outcomes, run_pytest(root, "faults", PARTS["faults"].tests, {"DAVIDE_FAULTS_LONG": "yes"})])
+
+
+def controls(root: Path) -> int:
+    """Run the fault suite against hubs that must fail in it: the stock one, and ours with one thought turned wrong."""
+    start = time.monotonic()
+    up.up(root)
+    outcomes = [Outcome("up", 0, time.monotonic() - start)]
+    for name in CONTROLS:
+        ran = run_pytest(root, name, PARTS["faults"].tests, {"DAVIDE_FAULTS_TARGET": name})
+        rows = read_json(root / ".davide" / f"faults-{name}.json").get("rows", [])
+        failed = [row["row"] for row in rows if not row["good"]]
+        line(f"\n{name} fails {len(failed)} of {len(rows)} rows:\n  " + "\n  ".join(failed))
+        # It is the control that has to fail: one test passes if it does.
+        outcomes.append(Outcome(name, int(not failed), ran.seconds, passed=int(bool(failed)), failed=int(not failed)))
+    return tell(outcomes)
+
+
+def soak(root: Path) -> int:
+    """Let something fail every 20 s for 20 minutes, while sessions come and go; then count what is left over."""
+    start = time.monotonic()
+    up.up(root)
+    outcomes = [Outcome("up", 0, time.monotonic() - start)]
+    return tell([*outcomes, run_pytest(root, "soak", ("-s", "tests/faults/soak.py"), {"DAVIDE_FAULTS_TARGET": "ours"})])
+
+
+LONG: dict[str, Callable[[Path], int]] = {
+    "trixie": other_release,
+    "timings": timings,
+    "large": large,
+    "faults": all_faults,
+    "controls": controls,
+    "soak": soak,
+}
 
 
 def long_form(root: Path, name: str) -> int:
