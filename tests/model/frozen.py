@@ -15,7 +15,7 @@ def freeze(world: World) -> Frozen:
     world.forget_the_past()
     hub = world.hub
     jobs = sorted(world.jobs.items())
-    keys, numbers = sorted(world._keys()), [number for number, _ in jobs]
+    keys, numbers = sorted(world.keys()), [number for number, _ in jobs]
     names = {key: f"s{i:02}" for i, key in enumerate(keys)}
     names |= {DIGESTS[key]: DIGESTS[name] for key, name in list(names.items())}
     # A number that only a database remembers means no job; which one, nobody can tell.
@@ -31,8 +31,10 @@ def freeze(world: World) -> Frozen:
         ),
         tuple((request.verb, request.session_key) for request in world.queued),
         world.database,
-        hub and (hub.phase, hub.spawner, hub.submission, hub.stop_begun, hub.adoption),
+        hub and (hub.phase, hub.spawner, hub.submission, hub.stop_begun, hub.adoption, hub.forgotten_ends),
         tuple(sorted(world.said_gone)),
+        tuple(sorted(world.unwanted)),
+        world.lost,
     )
     return value if all(old == new for old, new in names.items()) else _renamed(value, names)
 
@@ -43,7 +45,7 @@ _SAME_ALWAYS["profile"] = "one-gpu"
 
 def thaw(value: Frozen) -> World:
     """Return the world that was frozen."""
-    jobs, late, secrets, claims, disk, queued, database, hub, said_gone = value
+    jobs, late, secrets, claims, disk, queued, database, hub, said_gone, unwanted, lost = value
     return World(
         jobs={number: SlurmJob(*rest) for number, *rest in jobs},
         late=list(late),
@@ -54,6 +56,8 @@ def thaw(value: Frozen) -> World:
         database=database,
         hub=hub and Memory(*hub),
         said_gone=set(said_gone),
+        unwanted=set(unwanted),
+        lost=lost,
     )
 
 

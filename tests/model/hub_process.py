@@ -9,7 +9,7 @@ JupyterHub's and not ours, is only the order in which `User.spawn` and `User.sto
 from __future__ import annotations
 
 import logging
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -18,16 +18,18 @@ from davide_hub import reconcile as reconcile_module
 from davide_hub import resume as resume_module
 from davide_hub import spawner as spawner_module
 from davide_hub.broker.client import BrokerClient, BrokerRefused, BrokerUnreachable
+from davide_hub.broker.sessions import Refused
 from davide_hub.options import SessionFailed
 from davide_hub.proof import Proof
 from davide_hub.reconcile import Reconciler
 from davide_hub.resume import Resumer
 from davide_hub.spawner import Adoption, DavideSpawner
 from davide_hub.states import GONE, UNKNOWN, Job, Phase
-from world import DIGESTS, SITE, UID, USER, Broker, BrokerDied, HubDied, Memory, World, refused
+from world import DIGESTS, SITE, UID, USER, Broker, BrokerDied, HubDied, Memory, World
 
 _PORT = 40123
-_SAVED = ("job_id", "node", "port", "session_key", "stopping", "token_digest")
+_SAVED = ("job_id", "node", "port", "session_key", "stopping", "token_digest", "unsure")
+_FLAGS = ("_closed", "_proved", "_taken_up")
 _PHASES = {"waits": Phase.WAITING, "runs": Phase.RUNNING, "ended": Phase.ENDED}
 
 
@@ -103,8 +105,13 @@ class _Asyncio:
                 raise
 
     @staticmethod
-    async def sleep(_seconds: float) -> None:
-        raise Pause
+    async def sleep(seconds: float) -> None:
+        if seconds:  # else it only lets others have a turn
+            raise Pause
+
+    @staticmethod
+    async def to_thread(function: Callable[..., Any], *words: Any) -> Any:
+        return function(*words)
 
     @staticmethod
     @asynccontextmanager
@@ -119,7 +126,7 @@ class Spawner(DavideSpawner):  # type: ignore[misc]
     log = logging.getLogger("model")
     server = None
     # Plain attributes: to check a trait's type at each of a million steps would take most of the time.
-    profile_name = session_key = token_digest = node = stopping = ended = job_id = job_status = api_token = ""
+    profile_name = session_key = token_digest = unsure = node = stopping = ended = job_id = job_status = api_token = ""
     port = 0
     user_options: dict[str, str] = {}  # noqa: RUF012 - never written to
     site = SITE
@@ -216,9 +223,6 @@ class _Reconciler(Reconciler):
 
     hub: Hub
 
-    def _spawner(self, _entry: Any) -> DavideSpawner:
-        return self.hub.spawner
-
     def _user(self, _name: str) -> Any:
         return self.hub
 
@@ -232,8 +236,10 @@ class Hub:
         self.broker = broker
         self.world, self.choices = World(), broker.choices
         self.memory = Memory()
+        self.commits: list[tuple[bool, tuple[tuple[str, Any], ...]]] = []
         self._asyncio = _Asyncio()
         patch.setattr(spawner_module, "asyncio", self._asyncio)
+        patch.setattr(reconcile_module, "asyncio", self._asyncio)
         patch.setattr(spawner_module, "maybe_future", _maybe)
         patch.setattr(spawner_module, "time", SimpleNamespace(monotonic=lambda: 0.0))
         patch.setattr(reconcile_module, "time", SimpleNamespace(monotonic=lambda: 0.0))
@@ -249,9 +255,10 @@ class Hub:
         nodes = SimpleNamespace(name_of=_gpu01)
         self.spawner = Spawner(broker=self.proof.broker, user=SimpleNamespace(name=USER, spawners={}))
         self.spawner.hub, self.spawner.proof, self.spawner.nodes = self, self.proof, nodes
+        self.spawner.certificates = SimpleNamespace(for_session=lambda _key: {})
         self._asyncio.spawner = self.spawner
         proxy = SimpleNamespace(add_user=_nothing, delete_user=_nothing)
-        app = SimpleNamespace(spawner_class=SimpleNamespace(proof=self.proof), proxy=proxy)
+        app = SimpleNamespace(spawner_class=SimpleNamespace(proof=self.proof), proxy=proxy, users={USER: self})
         self.resumer = _Resumer(app)
         self.resumer.hub = self
         self.reconciler = _Reconciler(app, self.resumer)
@@ -267,12 +274,14 @@ class Hub:
             setattr(one, name, kept.get(name, 0 if name == "port" else ""))
         one._at_home = _Wait()
         one._at_home.here = kept.get("at_home", False)
-        one._closed, one._proved = kept.get("closed", False), kept.get("proved", False)
+        for name in _FLAGS:
+            setattr(one, name, kept.get(name, False))
         one._runs_since, one.to_adopt, one.ended = None, None, ""
         one.api_token = f"token of {one.session_key}"
         one._submission = _Submission(one) if self.memory.submission else None
         # The search for marks that even the ledger has lost is no part of this: here none is lost.
         self.reconciler._queue_read, self.reconciler._told = True, {}
+        self.reconciler._forgotten_ends = set(self.memory.forgotten_ends)
         self.proof._next = float("-inf")
         self.proof._missed = {}
         self.proof._heard = {key: (-1e6, Job(Phase.UNKNOWN, GONE)) for key in self.world.said_gone}
@@ -281,9 +290,10 @@ class Hub:
         """Leave in the world what the hub has to remember."""
         one, memory = self.spawner, self.memory
         kept = {name: getattr(one, name) for name in _SAVED}
-        kept |= {"at_home": one._at_home.is_set(), "closed": one._closed, "proved": one._proved}
+        kept |= {"at_home": one._at_home.is_set(), **{name: getattr(one, name) for name in _FLAGS}}
         memory.spawner = tuple(sorted((name, value) for name, value in kept.items() if value))
         memory.submission = one._submission is not None and not one._submission.done()
+        memory.forgotten_ends = tuple(sorted(self.reconciler._forgotten_ends & self.world.disk.keys()))
         if memory.phase != "adopting":
             memory.adoption = None
         self.world.said_gone = {key for key, (_, word) in self.proof._heard.items() if word.state == GONE}
@@ -293,8 +303,16 @@ class Hub:
         """Commit the spawner's state."""
         state = self.spawner.get_state()
         now = (has_server, tuple((name, state[name]) for name in _SAVED if name in state))
-        if now != self.world.database and not self.choices.among(False, True):
-            self.world.database = now  # else a loss of power would take this commit along
+        if now in self.commits:
+            self.commits.remove(now)
+        self.commits.insert(0, now)
+
+    def commit(self) -> None:
+        """Let the commits of a step reach the disk. A loss of power would take the last of them along, or all."""
+        if self.commits:
+            earlier = [one for one in (*self.commits, self.world.database) if one != self.commits[0]]
+            self.world.database = self.choices.among(self.commits[0], *dict.fromkeys(earlier))
+            self.commits.clear()
 
     def ask(self, request: Any) -> str:
         """Ask the broker; it, the hub or the way between them may fail at any moment."""
@@ -308,13 +326,13 @@ class Hub:
         if what == "away":
             raise BrokerUnreachable
         try:
-            reply = self.broker.serve(request)
+            return self.broker.serve(request)
         except BrokerDied:
             raise BrokerUnreachable from None
-        self.meanwhile()
-        if refused(reply):
-            raise BrokerRefused(reply.kind, reply.sentence)
-        return str(reply.value)
+        except Refused as refusal:
+            raise BrokerRefused(refusal.kind, refusal.sentence) from None
+        finally:
+            self.meanwhile()
 
     def meanwhile(self) -> None:
         """Let the user press a button while the reconciliation waits for the broker."""
@@ -329,6 +347,8 @@ class Hub:
     async def spawn(self, _name: str = "", options: Any = None) -> None:
         """Do what `User.spawn` does, until the start waits for something."""
         one = self.spawner
+        if one.to_adopt is None:
+            self.world.unwanted |= self.world.keys()
         self.save(has_server=True)
         self.memory.phase = "adopting" if one.to_adopt is not None else "starting"
         one.clear_state()
@@ -397,8 +417,8 @@ class Hub:
         await one._wait_for_call_home()
 
     async def _go_on_adopting(self) -> None:
-        one, (key, job, port) = self.spawner, self.memory.adoption
-        adoption = Adoption(key, job, "one-gpu", f"token of {key}", port)
+        one, (key, job) = self.spawner, self.memory.adoption
+        adoption = Adoption(key, job, "one-gpu", f"token of {key}")
         if one.session_key == key:
             await self._in_spawn(one._start_adopted(adoption))
         else:
@@ -412,6 +432,7 @@ class Hub:
 
     async def press_stop(self) -> None:
         """End the server, in whatever stage it is."""
+        self.world.unwanted.add(self.spawner.session_key)
         self.memory.stop_begun = False
         await self.stop()
 
@@ -420,13 +441,14 @@ class Hub:
         self._comparing = True
         try:
             await self.reconciler.once()
-        except (BrokerUnreachable, BrokerRefused):
+        except (BrokerUnreachable, BrokerRefused) as e:
+            import os; os.environ.get("DBG") and print("   cmp:",repr(e))
             pass
         finally:
             self._comparing = False
         if self.spawner.to_adopt is not None:
             told = self.spawner.to_adopt
-            self.memory.adoption = (told.key, told.job, told.port)
+            self.memory.adoption = (told.key, told.job)
 
     async def hear(self, number: str) -> None:
         """Take a call home from a job, if its token is the one of the session."""
@@ -439,7 +461,8 @@ def run(work: Coroutine[Any, Any, Any]) -> None:
     """Run a coroutine of the hub until it is done, waits, or fails for its user."""
     try:
         work.send(None)
-    except (StopIteration, Pause, SessionFailed):
+    except (StopIteration, Pause, SessionFailed) as e:
+        import os; os.environ.get("DBG") and print("   run:",repr(e))
         return
     raise AssertionError("the hub waits for something that is not of this world")
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from choices import Choices
+from davide_hub.broker.sessions import Refused
 from frozen import Frozen, freeze, thaw
 from hub_process import Hub, run
 from world import Broker, BrokerDied, HubDied, SlurmJob, World
@@ -37,7 +38,6 @@ class Life:
         """Return what may happen in a world."""
         world = thaw(state)
         found = [("late order comes", key) for key in dict.fromkeys(world.late)]
-        found += [("late order is lost", key) for key in dict.fromkeys(world.late)]
         found += [("job starts", number) for number, job in world.jobs.items() if job.state == "waits"]
         found += [("job ends", number) for number, job in world.jobs.items() if job.state == "runs"]
         if world.queued:
@@ -75,6 +75,7 @@ class Life:
             self._do(*event)
         except HubDied:
             world.hub = None
+        self.hub.commit()
         if world.hub is not None:
             self.hub.sleep()
         return freeze(world)
@@ -82,10 +83,9 @@ class Life:
     def _do(self, what: str, which: str) -> None:
         world, hub = self.world, self.hub
         match what:
-            case "late order comes" | "late order is lost":
+            case "late order comes":
                 world.late.remove(which)
-                if what == "late order comes":
-                    world.jobs[world.new_number()] = SlurmJob(which)
+                world.jobs[world.new_number()] = SlurmJob(which)
             case "job starts":
                 self._job_starts(which)
             case "job ends":
@@ -120,7 +120,7 @@ class Life:
         request = self.world.queued.pop(0)
         try:
             self.broker.serve(request)
-        except BrokerDied:
+        except (BrokerDied, Refused):
             return
 
     # -- rest
@@ -130,6 +130,8 @@ class Life:
 
         The queue is full meanwhile: a job that waits goes on waiting, and who counts on its start is found out.
         """
+        if thaw(state).lost:
+            return "a session was ended that its user wanted"
         seen = []
         for _ in range(_ROUNDS):
             if state in self._at_rest:
@@ -147,12 +149,10 @@ class Life:
         return ""
 
     def _one_round(self, state: Frozen) -> Frozen:
-        for event in self.events(state):
-            if event[0] in ("late order comes", "broker reads on", "hub starts", "job calls home"):
-                return self.happen(state, event, Choices())
-        for what in ("hub goes on", "hub compares"):
-            if (what, "") in self.events(state):
-                state = self.happen(state, (what, ""), Choices())
+        for what in ("late order comes", "broker reads on", "hub starts", "job calls home", "hub goes on", "hub compares"):
+            for event in self.events(state):
+                if event[0] == what:
+                    state = self.happen(state, event, Choices())
         return state
 
     def wrong(self, state: Frozen) -> str:

@@ -1,4 +1,4 @@
-"""All interleavings of events and mishaps, up to a depth: a search through worlds, nearest first."""
+"""All interleavings of events and mishaps up to a depth: a search through worlds, nearest first."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from frozen import Frozen, freeze
 from life import Event, Life
 from world import World
 
+_Step = tuple[Frozen | None, Event, tuple[object, ...]]
+
 
 @dataclass
 class Found:
@@ -17,9 +19,9 @@ class Found:
     Attributes
     ----------
     worlds, steps
-        How many different worlds there are within the depth, and how many steps lead to them.
+        How many different worlds there are within the bounds, and how many steps were made to find them.
     wrong
-        What is wrong in the first world that is not right; empty if all are right.
+        What is wrong in the nearest world that is not right; empty if all are right.
     way
         The events that lead there.
     """
@@ -30,45 +32,51 @@ class Found:
     way: list[str] = field(default_factory=list)
 
 
-def search(life: Life, depth: int, tell: Callable[[int, int], None] = lambda *_: None, go=False, bad=[]) -> Found:
-    """Look at every world that at most `depth` events and mishaps lead to, and let each come to rest.
+def search(life: Life, depth: int, mishaps: int, tell: Callable[[int, int], None] = lambda *_: None) -> Found:
+    """Look at every world within the bounds, and let each come to rest.
 
     Parameters
     ----------
     life
         What may happen.
     depth
-        How far to go. An event counts one, and each mishap in it one more.
+        How far to go: an event counts one, and each mishap in it one more.
+    mishaps
+        How many mishaps there may be on the way to a world.
     tell
-        Hears of each depth and the worlds that are new in it.
+        Hears of each depth, and how many worlds are new in it.
     """
-    first = freeze(World())
-    came_from: dict[Frozen, tuple[Frozen | None, Event, tuple[int, ...]]] = {first: (None, ("", ""), ())}
-    layers: list[set[Frozen]] = [{first}, *(set() for _ in range(depth))]
     found = Found()
-    done: set[Frozen] = set()
+    first = freeze(World())
+    came_from: dict[Frozen, _Step] = {first: (None, ("", ""), ())}
+    # The worlds of each depth, with the fewest mishaps that lead to them.
+    layers: list[dict[Frozen, int]] = [{first: 0}, *({} for _ in range(depth))]
+    fewest: dict[Frozen, int] = {}
     for at, layer in enumerate(layers):
-        new = layer - done
-        tell(at, len(new))
-        for state in new:
-            done.add(state)
-            found.worlds += 1
-            if wrong := life.unrest(state):
-                found.wrong, found.way = wrong, _way(came_from, state)
-                if not go: return found
-                bad.append((wrong, found.way))
-            if at == depth:
+        before = found.worlds
+        for state, so_far in layer.items():
+            if state not in fewest:
+                found.worlds += 1
+                if wrong := life.unrest(state):
+                    found.wrong, found.way = wrong, _way(came_from, state)
+                    return found
+            elif fewest[state] <= so_far:
                 continue
-            for event in life.events(state):
-                for after, choices in life.outcomes(state, event, depth - at - 1):
+            fewest[state] = so_far
+            for event in life.events(state) if at < depth else ():
+                for after, choices in life.outcomes(state, event, min(depth - at - 1, mishaps - so_far)):
                     found.steps += 1
-                    if after not in came_from:
-                        came_from[after] = (state, event, tuple(choices.made))
-                    layers[at + 1 + choices.mishaps].add(after)
+                    came_from.setdefault(after, (state, event, tuple(choices.made)))
+                    total = so_far + choices.mishaps
+                    there = layers[at + 1 + choices.mishaps]
+                    if total < min(fewest.get(after, total + 1), there.get(after, total + 1)):
+                        there[after] = total
+        layer.clear()
+        tell(at, found.worlds - before)
     return found
 
 
-def _way(came_from: dict[Frozen, tuple[Frozen | None, Event, tuple[int, ...]]], state: Frozen | None) -> list[str]:
+def _way(came_from: dict[Frozen, _Step], state: Frozen | None) -> list[str]:
     way: list[str] = []
     while state is not None:
         state, (what, which), mishaps = came_from[state]

@@ -8,6 +8,7 @@ a Slurm of which each answer is a choice.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
@@ -21,9 +22,8 @@ from davide_hub.broker.accounts import Account
 from davide_hub.broker.ledger import Ledger
 from davide_hub.broker.mark import Marker
 from davide_hub.broker.owner import OwnersJob, SlurmRefused, SlurmSilent
-from davide_hub.broker.protocol import Refusal, Reply, Request
+from davide_hub.broker.protocol import Request
 from davide_hub.broker.sessions import SessionKeeper
-from davide_hub.broker.verbs import Verbs
 from davide_hub.facts import load_site
 
 USER, UID = "student01", 6001
@@ -86,6 +86,8 @@ class Memory:
         Whether `stop()` runs already.
     adoption
         What is being adopted.
+    forgotten_ends
+        Sessions that the hub has, and that the broker was closing when they were last compared.
     """
 
     phase: str = "idle"
@@ -93,6 +95,7 @@ class Memory:
     submission: bool = False
     stop_begun: bool = False
     adoption: tuple[Any, ...] | None = None
+    forgotten_ends: tuple[str, ...] = ()
 
 
 @dataclass
@@ -117,6 +120,10 @@ class World:
         None while no hub runs.
     said_gone
         Sessions of which the owner has said once that there is no job.
+    unwanted
+        Sessions that the user has stopped or given up by starting another, and those that are to end for a good reason.
+    lost
+        A session that was ended although its server ran, its hub had heard of it, and its user wanted it.
     """
 
     jobs: dict[str, SlurmJob] = field(default_factory=dict)
@@ -128,10 +135,12 @@ class World:
     database: tuple[bool, tuple[tuple[str, Any], ...]] = (False, ())
     hub: Memory | None = field(default_factory=Memory)
     said_gone: set[str] = field(default_factory=set)
+    unwanted: set[str] = field(default_factory=set)
+    lost: str = ""
 
     def new_key(self) -> str:
         """Return a name that no session has."""
-        return f"s{max((int(key[1:]) for key in self._keys()), default=-1) + 1:02}"
+        return f"s{max((int(key[1:]) for key in self.keys()), default=-1) + 1:02}"
 
     def new_number(self) -> str:
         """Return a number that no job has."""
@@ -141,7 +150,8 @@ class World:
         """Return the numbers of the jobs that wait or run."""
         return [number for number, job in self.jobs.items() if job.alive]
 
-    def _keys(self) -> set[str]:
+    def keys(self) -> set[str]:
+        """Return all sessions that anybody knows of."""
         named = {dict(self.database[1]).get("session_key", "")}
         if self.hub is not None:
             named.add(dict(self.hub.spawner).get("session_key", ""))
@@ -160,11 +170,14 @@ class World:
         if self.hub is not None and self.hub.adoption:
             used.add(self.hub.adoption[0])
         used |= {key for key, entry in self.disk.items() if entry["state"] != "closed"}
+        for job in self.jobs.values():
+            job.heard = job.heard and job.alive
         self.jobs = {n: job for n, job in self.jobs.items() if job.alive or (job.key in used and n in numbers)}
         self.disk = {key: entry for key, entry in self.disk.items() if key in used}
         self.secrets &= used
         self.said_gone &= used
-        self.claims = {key: number for key, number in self.claims.items() if key in used and self._lives(number)}
+        self.unwanted &= used
+        self.claims = {k: n if self._lives(n) else "a dead one" for k, n in self.claims.items() if k in used}
 
     def _lives(self, number: str) -> bool:
         return number in self.jobs and self.jobs[number].alive
@@ -211,18 +224,37 @@ class Broker:
         tickets = type("Tickets", (), {"holds": lambda *_: True})()
         ledger = Ledger(self._folder, clock=lambda: 0.0)
         keeper = SessionKeeper(lambda: SITE, Path(), tickets, ledger, MARKER, clock=self._clock)
-        self._verbs = Verbs(type("SiteFile", (), {"read": lambda _: SITE})(), tickets, keeper, "")
+        self._verbs: dict[str, Callable[[Any], str]] = {
+            "submit": keeper.submit,
+            "cancel": keeper.cancel,
+            "close": keeper.close,
+            "look": keeper.look,
+            "recall": keeper.recall,
+            "sessions": lambda _: keeper.open(),
+        }
 
-    def serve(self, request: Request) -> Reply:
-        """Return the answer to a request; may die over it."""
+    def serve(self, request: Any) -> str:
+        """Return the answer to a request, or raise `Refused`; may die over it."""
         self._folder.disk = self.world.disk
-        return self._verbs.answer(request)
+        return self._verbs[request.verb](request)
 
     # -- the disk, the clock
 
     def _write(self, path: _File, content: dict[str, Any]) -> None:
-        self.world.disk[path.name] = content | {"tried": 0.0}
+        # More often than twice makes no difference to anybody.
+        self.world.disk[path.name] = content | {"tried": 0.0, "tries": min(content["tries"], 2)}
+        if content["state"] in ("closing", "closed"):
+            for job in self.world.jobs.values():
+                if job.key == path.name:
+                    self._mourn(job)
+            # Decided: what of it turns up from now on is late.
+            self.world.unwanted.add(path.name)
         self._may_die()
+
+    def _mourn(self, job: SlurmJob) -> None:
+        """Note that a session ends, if it is one that had better gone on."""
+        if job.serves and job.heard and job.key not in self.world.unwanted:
+            self.world.lost = job.key
 
     def _may_die(self) -> None:
         if self.choices.among(False, True):
@@ -244,6 +276,7 @@ class Broker:
         if what == "late":
             self.world.late.append(key)
         if what == "refused":
+            self.world.unwanted.add(key)
             raise SlurmRefused("Slurm refused the session")
         if what != "taken":
             raise SlurmSilent(what)
@@ -263,8 +296,9 @@ class Broker:
     def _cancel(self, _account: Account, numbers: list[str]) -> None:
         what = self.choices.among("done", "done, reply lost", "lost")
         if what != "lost":
-            for number in numbers:
-                self.world.jobs[number].state, self.world.jobs[number].serves = "ended", False
+            for job in (self.world.jobs[number] for number in numbers):
+                self._mourn(job)
+                job.state, job.serves = "ended", False
         if what != "done":
             raise SlurmSilent(what)
 
@@ -288,7 +322,3 @@ class Broker:
         if self.choices.among(False, True):
             raise SlurmSilent("squeue")
 
-
-def refused(reply: Reply) -> bool:
-    """Return whether the broker said no."""
-    return isinstance(reply, Refusal)
