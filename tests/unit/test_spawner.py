@@ -66,10 +66,16 @@ def url(spawner: DavideSpawner, node: str, port: int) -> str:
     return f"https://{node}.{spawner.session_key}.sessions.internal:{port}"
 
 
+async def until(what) -> None:
+    """Let the others run until something is true."""
+    async with asyncio.timeout(30):
+        while not what():
+            await asyncio.sleep(0)
+
+
 async def start_and(spawner: DavideSpawner, meanwhile) -> str:
     start = asyncio.create_task(spawner.start())
-    while not (spawner.job_id and spawner.proof.asked) and not start.done():
-        await asyncio.sleep(0)
+    await until(lambda: (spawner.job_id and spawner.proof.asked) or start.done())
     await meanwhile()
     return await start
 
@@ -148,8 +154,7 @@ def test_waiting_in_the_queue_is_no_failure_and_the_page_says_why(session, hours
     spawner = session(WAITS)
 
     async def run_at_last():
-        while "all fitting GPUs" not in spawner._news:
-            await asyncio.sleep(0)
+        await until(lambda: "all fitting GPUs" in spawner._news)
         spawner.proof.jobs = [RUNS]
         await spawner.call_home(40123, "192.0.2.21")
 
@@ -292,8 +297,7 @@ def test_stop_while_pending_cancels_the_session(session):
 
     async def scenario():
         start = asyncio.create_task(spawner.start())
-        while not spawner.job_id:
-            await asyncio.sleep(0)
+        await until(lambda: spawner.job_id)
         start.cancel()
         await spawner.stop()
 
@@ -308,8 +312,7 @@ def test_stop_while_the_broker_is_silent_gives_up_the_submission(session):
 
     async def scenario():
         start = asyncio.create_task(spawner.start())
-        while not spawner.broker.said:
-            await asyncio.sleep(0)
+        await until(lambda: spawner.broker.said)
         start.cancel()
         await spawner.stop()
 
@@ -330,8 +333,7 @@ def test_stop_in_the_middle_of_the_submission_cancels_what_comes_of_it(session):
 
         spawner.broker.answers["submit"] = slow
         start = asyncio.create_task(spawner.start())
-        while not spawner.broker.said:
-            await asyncio.sleep(0)
+        await until(lambda: spawner.broker.said)
         start.cancel()
         alive = await spawner.poll()
         stop = asyncio.create_task(spawner.stop())
@@ -408,8 +410,7 @@ def test_a_session_that_was_waiting_goes_on_waiting(session):
 
     async def scenario():
         resume = asyncio.create_task(resumed(spawner, job_id="17"))
-        while not spawner.proof.asked:
-            await asyncio.sleep(0)
+        await until(lambda: spawner.proof.asked)
         await spawner.call_home(40123, "192.0.2.21")
         await resume
 
@@ -423,8 +424,7 @@ def test_a_job_whose_number_the_last_hub_never_heard_is_found(session):
 
     async def scenario():
         resume = asyncio.create_task(resumed(spawner))
-        while not spawner.proof.asked:
-            await asyncio.sleep(0)
+        await until(lambda: spawner.proof.asked)
         await spawner.call_home(40123, "192.0.2.21")
         await resume
 

@@ -69,6 +69,7 @@ class LedgerEntry:
     server: str
     state: str
     job: str
+    doubtful: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,9 +121,9 @@ class BrokerClient:
         """End a session; return whether no job is left and none can come. Else ask again later."""
         return await self._ask(Cancel(user=user, session_key=session_key)) == "gone"
 
-    async def close(self, user: str, session_key: str) -> None:
-        """Tell that the session's job has ended, as Slurm said."""
-        await self._ask(Close(user=user, session_key=session_key))
+    async def close(self, user: str, session_key: str) -> bool:
+        """Tell that the session's job has ended, as Slurm said; return whether it was the only one there can be."""
+        return await self._ask(Close(user=user, session_key=session_key)) == "gone"
 
     async def look(self, user: str, session_key: str) -> dict[str, Any]:
         """Return what Slurm tells the owner about the session's job; see `OwnersJob`."""
