@@ -19,9 +19,11 @@ from sqlalchemy.orm import selectinload
 from traitlets import Instance
 
 from davide_hub.certificates import HubCertificates
+from davide_hub.doorkeeper import Doorkeeper
 from davide_hub.reconcile import Reconciler
 from davide_hub.resume import Resumer
 from davide_hub.routes import RouteGuard
+from davide_hub.turnstile import PacedApplication
 
 
 class DavideHub(JupyterHub):  # type: ignore[misc]
@@ -42,6 +44,10 @@ class DavideHub(JupyterHub):  # type: ignore[misc]
         if self.db_url.startswith("sqlite"):
             event.listen(Engine, "connect", _tune_sqlite)
         super().init_db()
+
+    def init_tornado_application(self) -> None:
+        """Make the web application, with a turnstile for crowds."""
+        self.tornado_application = PacedApplication(self.handlers, **self.tornado_settings)
 
     async def init_spawners(self) -> int:
         """Take up every session that the database knows: running, starting, or ending. Waits for none of them.
@@ -79,7 +85,11 @@ class DavideHub(JupyterHub):  # type: ignore[misc]
         await super().start()
         if not hasattr(self, "_resumer"):
             return  # a command such as --generate-config
-        keepers = (Reconciler(self, self._resumer), RouteGuard(self))
+        keepers = (
+            Reconciler(self, self._resumer),
+            RouteGuard(self),
+            Doorkeeper(self, self.spawner_class.proof.broker),
+        )
         # Kept, because the event loop alone holds tasks by weak references.
         self._keepers = [asyncio.create_task(keeper.run()) for keeper in keepers]
 

@@ -48,8 +48,10 @@ class Reconciler:
         spawner_class: type[DavideSpawner] = app.spawner_class
         self.proof: Proof = spawner_class.proof
         self.broker: BrokerClient = self.proof.broker
+        self._users: dict[str, User] = {}
         self._queue_read = False
         self._told: dict[str, float] = {}
+        self._forgotten_ends: set[str] = set()
 
     async def run(self) -> None:
         """Compare again and again, for as long as the hub runs."""
@@ -68,54 +70,98 @@ class Reconciler:
         if not self._queue_read:
             self._queue_read = await self._claim_marked(hub, {entry.key for entry in entries})
             _, entries = await self.broker.sessions()
+        self._users = {user.name: user for user in self.app.users.values()}
         orders = 0
         for entry in entries:
-            if not self._owned(entry) and orders < _PER_ROUND:
+            # Each look into the database takes a moment, and there may be hundreds: others are served between.
+            await asyncio.sleep(0)
+            if orders < _PER_ROUND:
                 try:
-                    orders += await self._settle(entry)
+                    orders += await self._compare(entry)
                 except (BrokerRefused, ValueError) as problem:
                     # ValueError: a server's name that JupyterHub would not have given. The others must not wait.
                     _log.warning("session %s of %s is settled later: %s", entry.key, entry.user, problem)
         self._told = {key: when for key, when in self._told.items() if any(entry.key == key for entry in entries)}
 
     def _spawner(self, entry: LedgerEntry) -> DavideSpawner | None:
-        row = orm.User.find(self.app.db, entry.user)
-        spawners = self.app.users[row].spawners if row is not None else {}
-        found: DavideSpawner | None = spawners.get(entry.server)
+        # Every user with a session is in this mapping. A query per entry would hold up a hub with many.
+        user = self._users.get(entry.user)
+        found: DavideSpawner | None = user.spawners.get(entry.server) if user is not None else None
         return found
 
     def _owned(self, entry: LedgerEntry) -> bool:
         spawner = self._spawner(entry)
         return spawner is not None and spawner.session_key == entry.key and spawner.active
 
+    async def _compare(self, entry: LedgerEntry) -> bool:
+        """Deal with one session; return whether Slurm was asked or told anything for it alone."""
+        if entry.doubtful and entry.state == "submitted" and self._is_time(entry, _AGAIN_SECONDS / 3):
+            # Where Slurm took the session twice, the broker ends one job, and knows the other one from then on.
+            await self.broker.look(entry.user, entry.key)
+            return True
+        if self._owned(entry):
+            self._end_again(entry)
+            return False
+        return await self._settle(entry)
+
+    def _end_again(self, entry: LedgerEntry) -> None:
+        """Go on with an end that the broker has begun and that the hub has forgotten: its database is an old one."""
+        spawner = self._spawner(entry)
+        if entry.state != "closing" or spawner is None or spawner.pending == "stop":
+            self._forgotten_ends.discard(entry.key)
+        elif entry.key not in self._forgotten_ends:
+            # Not at once: a start that failed in this moment ends itself.
+            self._forgotten_ends.add(entry.key)
+        else:
+            _log.warning("%s was to end, and the database does not know it: ending it", spawner._log_name)
+            self.resumer.end(self._users[entry.user], spawner)
+
     async def _settle(self, entry: LedgerEntry) -> bool:
         """Deal with a session that no server of the hub owns; return whether Slurm was given an order."""
         if not entry.job:
-            # An order that may still lie in a controller's queue: the broker waits for it, and ends it.
-            return await self._end(entry)
+            return await self._settle_without_job(entry)
         job = await self.proof.job(entry.user, entry.key, entry.job)
         if job.phase in (Phase.ENDED, Phase.ENDING):
             if job.phase is Phase.ENDED:
-                await self.broker.close(entry.user, entry.key)
                 self.proof.view.forget(entry.job)
+                return not await self.broker.close(entry.user, entry.key) and await self._end(entry)
             return False
         if job.phase is Phase.UNKNOWN:
             return False
         if entry.state == "closing":
+            # What Slurm said may be older than the order that ends the job: so the first sight of it is no news.
+            self._told.setdefault(entry.key, time.monotonic())
             return await self._end(entry)
         spawner = self._spawner(entry)
         if spawner is not None and spawner.active:
             return await self._end_double(entry, spawner)
         return await self._adopt(entry)
 
+    async def _settle_without_job(self, entry: LedgerEntry) -> bool:
+        """Deal with an order of which the broker does not know what became."""
+        if entry.state == "intended" and self._is_time(entry, _AGAIN_SECONDS / 3):
+            told = await self.broker.look(entry.user, entry.key)
+            if told["number"]:
+                return True  # the broker has noted it, and in the next round it is taken up
+            # It may still lie in a controller's queue: the broker waits for it, and ends it.
+            await self.broker.cancel(entry.user, entry.key)
+            return True
+        return await self._end(entry)
+
     async def _end(self, entry: LedgerEntry) -> bool:
-        now = time.monotonic()
-        if now - self._told.get(entry.key, float("-inf")) < _AGAIN_SECONDS / (1 if entry.job else 3):
+        if not self._is_time(entry, _AGAIN_SECONDS if entry.job and not entry.doubtful else _AGAIN_SECONDS / 3):
             return False
-        self._told[entry.key] = now
         if entry.job:
             _log.warning("job %s of %s still lives: ending it again", entry.job, entry.user)
         await self.broker.cancel(entry.user, entry.key)
+        return True
+
+    def _is_time(self, entry: LedgerEntry, pause: float) -> bool:
+        """Return whether Slurm was not bothered with this session for a while; it is from now on."""
+        now = time.monotonic()
+        if now - self._told.get(entry.key, float("-inf")) < pause:
+            return False
+        self._told[entry.key] = now
         return True
 
     async def _end_double(self, entry: LedgerEntry, owner: DavideSpawner) -> bool:
@@ -132,10 +178,15 @@ class Reconciler:
         try:
             told = await self.broker.recall(entry.user, entry.key)
         except BrokerRefused as refusal:
+            if refusal.kind == "ended":
+                return False  # its user has stopped it since the ledger was read
             _log.warning("job %s of %s can't be taken up again, so it is ended: %s", entry.job, entry.user, refusal)
             return await self._end(entry)
+        spawner = self._spawner(entry)
+        if spawner is not None and spawner.active:
+            return False  # its user has pressed Start meanwhile
         _log.warning("taking up job %s of %s, which the database does not know", entry.job, entry.user)
-        adoption = Adoption(entry.key, entry.job, told["profile"], told["token"], told["port"])
+        adoption = Adoption(entry.key, entry.job, told["profile"], told["token"])
         self.resumer.adopt(self._user(entry.user), entry.server, adoption)
         return False
 

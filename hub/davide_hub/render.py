@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
@@ -87,18 +88,24 @@ def _require_plain(name: str, value: str) -> None:
 
 
 def _render(template: Path, values: dict[str, object]) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(template.parent),
+    try:
+        return _environment(template.parent).get_template(template.name).render(values)
+    except TemplateError as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise RenderError(f"{template}: {reason}; compare it with spawner_templates/ of the release") from None
+    except OSError as error:
+        raise RenderError(f"{template}: {error.strerror}; give the template back its place and mode") from None
+
+
+@cache
+def _environment(folder: Path) -> Environment:
+    # Kept, with the templates that it has compiled: that takes longer than all else of a start. A file that has
+    # changed is read again.
+    return Environment(
+        loader=FileSystemLoader(folder),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701 - a shell script, not a page; every value is a checked word
     )
-    try:
-        return environment.get_template(template.name).render(values)
-    except TemplateError as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise RenderError(f"{template}: {reason}; compare it with spawner_templates/ of the release") from None
-    except OSError as error:
-        raise RenderError(f"{template}: {error.strerror}; give the template back its place and mode") from None

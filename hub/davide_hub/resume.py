@@ -36,7 +36,7 @@ class Resumer:
         """Go on with a session where it was: as running, as starting, or as ending."""
         if spawner.stopping or not spawner.session_key:
             self._in_background(self._finish_stop(user, spawner))
-        elif spawner.node:
+        elif spawner.node and spawner.job_id:
             # It is believed to run until Slurm proves otherwise; nobody has to answer first.
             spawner._set_server()
             self._watch(user, spawner)
@@ -97,6 +97,12 @@ class Resumer:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def end(self, user: User, spawner: DavideSpawner) -> None:
+        """End a session in whatever stage it is."""
+        if spawner._spawn_future is not None:
+            spawner._spawn_future.cancel()
+        self._in_background(self._finish_stop(user, spawner))
 
     def adopt(self, user: User, name: str, adoption: Adoption) -> None:
         """Give a user back a session that runs and that the database does not know."""

@@ -29,8 +29,8 @@ from davide_hub.facts import Site
 from davide_hub.heard import HeardServer
 from davide_hub.nodes import Nodes
 from davide_hub.options import SessionFailed, chosen_profile
-from davide_hub.proof import Proof
-from davide_hub.states import Job, Phase
+from davide_hub.proof import Proof, as_job
+from davide_hub.states import UNKNOWN, Job, Phase
 from davide_hub.words import why_it_ended, why_it_waits
 
 # Importing batchspawner registers a handler of its own. The one that touches a spawner here is ours (callhome.py):
@@ -44,7 +44,7 @@ _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 15.0
 _LOG_LINES = 15
 
-_KEPT = ("job_id", "profile_name", "session_key", "token_digest", "node", "port", "stopping", "ended")
+_KEPT = ("job_id", "profile_name", "session_key", "token_digest", "unsure", "node", "port", "stopping", "ended")
 
 
 class NeverSubmitted(Exception):  # noqa: N818 - it is what it says
@@ -61,15 +61,12 @@ class Adoption:
         The session, its job's number, and the profile it was started with.
     token
         The API token that it was given.
-    port
-        Where its server listens; 0 if it does not yet.
     """
 
     key: str
     job: str
     profile: str
     token: str
-    port: int
 
 
 class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
@@ -85,6 +82,7 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
     profile_name = Unicode(help="The profile that the session was started with.")
     session_key = Unicode(help="The name of this start: of its folder in the user's home, and in the job's name.")
     token_digest = Unicode(help="SHA-256 of the session's API token, by which a call home is known.")
+    unsure = Unicode(help="Not empty if Slurm may have taken the session twice, so that it has another job.")
     node = Unicode(help="Where the session runs.")
     stopping = Unicode(help="Not empty once the session is to end, so that a restarted hub goes on with that.")
     ended = Unicode(help="How the last session ended, in a sentence; empty if the user stopped it here.")
@@ -95,19 +93,25 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
     options_form = "profiles"
 
     def __init__(self, **kwargs: Any) -> None:
+        # From the database, which may be an old or a damaged one: what is no options at all counts as none saved.
+        if not isinstance(kwargs.get("user_options", {}), dict):
+            kwargs["user_options"] = {}
         super().__init__(**kwargs)
         self._at_home = asyncio.Event()
         self._submission: asyncio.Task[None] | None = None
         self._runs_since: float | None = None
         self._news = "Asking Slurm for a place"
-        self._closed = self._proved = False
+        self._closed = self._proved = self._taken_up = False
         self.to_adopt: Adoption | None = None
 
     # -- options: the name of a profile, and nothing else
 
     def options_from_form(self, form: dict[str, list[str]]) -> dict[str, str]:
         """Return the options in a submitted form; refuse whatever is not one of ours."""
-        return {name: values[-1] for name, values in form.items() if name != "_xsrf"}
+        options = {name: values[-1] for name, values in form.items() if name != "_xsrf"}
+        # Here already: what is refused is not kept as the last choice.
+        chosen_profile(self.site, options)
+        return options
 
     def options_from_query(self, _query: dict[str, list[str]]) -> dict[str, str]:
         """Refuse to start from a link: following one must not cost anybody GPU hours."""
@@ -117,6 +121,10 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
         """Take the profile from a start's options. Form, REST and saved options all come through here."""
         if self.to_adopt is None:
             self.profile_name = chosen_profile(self.site, options).name
+
+    def user_env(self, env: dict[str, str]) -> dict[str, str]:
+        """Leave out what batchspawner adds: it asks the directory for the home, and fails while that is silent."""
+        return env
 
     # -- the life of a session
 
@@ -146,19 +154,10 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
         self.to_adopt = None
         self.session_key, self.job_id, self.profile_name = adoption.key, adoption.job, adoption.profile
         self.token_digest = digest(adoption.token)
+        self.unsure = "yes"
         self._use_token(adoption.token)
         self._save()
-        while adoption.port and not self._at_home.is_set():
-            job = await self._job()
-            if job.phase is Phase.RUNNING and job.node:
-                self.node, self.port = job.node, adoption.port
-                self._save()
-                self._at_home.set()
-            elif job.phase is Phase.ENDED:
-                break
-            else:
-                await asyncio.sleep(_FIRST_PAUSE_SECONDS)
-        await self._wait_for_call_home()
+        await self._find_server()
         return self._url()
 
     def _use_token(self, token: str) -> None:
@@ -181,17 +180,24 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
             if not self.job_id:
                 await self._find_job()
             if not self.node:
-                await self._wait_for_call_home()
+                await self._find_server()
         except SessionFailed as failure:
             self.ended = failure.message
             raise
         self._set_server()
+
+    async def _find_server(self) -> None:
+        """Wait for a call home that may have been heard before, by a hub that could not write it down."""
+        self._taken_up = True
+        await self._look_after_start()
+        await self._wait_for_call_home()
 
     async def _find_job(self) -> None:
         async for _ in _attempts():
             try:
                 found = await self.broker.look(self.user.name, self.session_key)
                 if found["number"]:
+                    self.unsure = "yes"
                     self._take_job(found["number"])
                     return
                 await self.broker.cancel(self.user.name, self.session_key)
@@ -231,6 +237,7 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
             else:
                 self._take_job(number)
                 return
+            self.unsure = "yes"
             if self.stopping:
                 return
 
@@ -260,6 +267,8 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
                 log=await self._log_end(),
             )
         self._tell(job)
+        if self._taken_up and job.phase is Phase.RUNNING and await self._listens_already(job):
+            return
         # The clock runs only while the job does: a day in the queue is no failure.
         if job.phase is Phase.RUNNING and self._runs_since is None:
             self._runs_since = time.monotonic()
@@ -271,8 +280,37 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
                 log=await self._log_end(),
             )
 
+    async def _listens_already(self, job: Job) -> bool:
+        """Return whether the session has called home before: then it has noted its port, and does not call again."""
+        try:
+            told = await self.broker.recall(self.user.name, self.session_key)
+        except (BrokerRefused, BrokerUnreachable) as error:
+            self.log.warning("%s: not known whether job %s listens: %s", self._log_name, self.job_id, error)
+            return False
+        if told["port"] and job.node and not self._at_home.is_set():
+            self._note_server(job.node, told["port"])
+        return self._at_home.is_set()
+
     async def _job(self) -> Job:
-        return await self.proof.job(self.user.name, self.session_key, self.job_id)
+        job = await self.proof.job(self.user.name, self.session_key, self.job_id)
+        # A job that waits has no server, and the session has one.
+        strange = job.phase is Phase.ENDED or (job.phase is Phase.WAITING and self.node)
+        return await self._other_job(job) if strange and self.unsure else job
+
+    async def _other_job(self, known: Job) -> Job:
+        """Return the job that has the session, if Slurm took it twice and the one known here is the other."""
+        try:
+            told = await self.broker.look(self.user.name, self.session_key)
+        except BrokerRefused as refusal:
+            return known if refusal.kind == "unknown_session" else UNKNOWN
+        except BrokerUnreachable:
+            return UNKNOWN
+        other = as_job(told)
+        if told["number"] in ("", self.job_id) or other.phase is Phase.ENDED:
+            return known
+        self.proof.view.forget(self.job_id)
+        self._take_job(told["number"])
+        return other
 
     async def call_home(self, port: int, address: str) -> bool:
         """Take note that the session's server listens; return whether it is known where.
@@ -294,10 +332,13 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
         if not node or (known and node != known):
             self.log.warning("%s: a call home from %s, job %s runs on %s", self._log_name, address, self.job_id, known)
             return False
+        self._note_server(node, port)
+        return True
+
+    def _note_server(self, node: str, port: int) -> None:
         self.node, self.port = node, port
         self._save()
         self._at_home.set()
-        return True
 
     def _url(self) -> str:
         return f"https://{session_host(self.node, self.session_key)}:{self.port}"
@@ -415,12 +456,12 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
         if self.job_id:
             self.proof.view.forget(self.job_id)
         super().clear_state()
-        self.session_key = self.token_digest = self.node = self.stopping = ""
+        self.session_key = self.token_digest = self.unsure = self.node = self.stopping = ""
         self.port = 0
         self._at_home.clear()
         self._submission = None
         self._runs_since = None
-        self._closed = self._proved = False
+        self._closed = self._proved = self._taken_up = False
 
     def _save(self) -> None:
         # JupyterHub saves only once the server is up: a hub that is restarted earlier would know of no job.

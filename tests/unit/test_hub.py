@@ -41,7 +41,7 @@ def config():
 
 
 def test_the_facts_become_settings(config):
-    assert config.JupyterHub.hub_bind_url == "http://10.77.0.10:8081"
+    assert config.JupyterHub.hub_bind_url == "https://10.77.0.10:8081"
     assert config.ConfigurableHTTPProxy.api_url == "http://127.0.0.1:8001"
     assert config.BrokerAuthenticator.admin_users == {"admin01"}
 
@@ -66,7 +66,7 @@ def test_the_nodes_are_those_of_all_partitions(config):
 
 
 def test_a_route_that_is_always_there_tells_whether_the_proxy_has_its_routes(config):
-    assert config.ConfigurableHTTPProxy.extra_routes == {SENTINEL: "http://10.77.0.10:8081"}
+    assert config.ConfigurableHTTPProxy.extra_routes == {SENTINEL: "https://10.77.0.10:8081"}
 
 
 @pytest.mark.parametrize(("number", "named"), [(1, False), (2, True)])

@@ -28,6 +28,11 @@ class Nodes:
         return NODES.get(address, "")
 
 
+class Certificates:
+    def for_session(self, key: str) -> dict[str, str]:
+        return {"JUPYTERHUB_TLS_KEY": f"of {key}"}
+
+
 @pytest.fixture
 def session(monkeypatch):
     """Return a function that makes a session's spawner over some words of Slurm."""
@@ -44,7 +49,7 @@ def session(monkeypatch):
 
     def make(*jobs: Job) -> DavideSpawner:
         made = DavideSpawner(site=SITE, broker=FakeBroker(), user=SimpleNamespace(name="student01", spawners={}))
-        made.proof, made.nodes = FakeProof(*jobs), Nodes()
+        made.proof, made.nodes, made.certificates = FakeProof(*jobs), Nodes(), Certificates()
         made.api_token = "t"
         return made
 
@@ -57,10 +62,20 @@ def hours(monkeypatch):
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=iter(range(0, 10**9, 3600)).__next__))
 
 
-async def start_and(spawner: DavideSpawner, meanwhile) -> tuple[str, int]:
+def url(spawner: DavideSpawner, node: str, port: int) -> str:
+    return f"https://{node}.{spawner.session_key}.sessions.internal:{port}"
+
+
+async def until(what) -> None:
+    """Let the others run until something is true."""
+    async with asyncio.timeout(30):
+        while not what():
+            await asyncio.sleep(0)
+
+
+async def start_and(spawner: DavideSpawner, meanwhile) -> str:
     start = asyncio.create_task(spawner.start())
-    while not (spawner.job_id and spawner.proof.asked):
-        await asyncio.sleep(0)
+    await until(lambda: (spawner.job_id and spawner.proof.asked) or start.done())
     await meanwhile()
     return await start
 
@@ -74,10 +89,11 @@ def calls_home(spawner: DavideSpawner, port: int = 40123, address: str = "192.0.
 
 def test_a_session_that_calls_home_is_up(session):
     spawner = session(WAITS, RUNS)
-    assert asyncio.run(start_and(spawner, calls_home(spawner))) == ("gpu01", 40123)
+    assert asyncio.run(start_and(spawner, calls_home(spawner))) == url(spawner, "gpu01", 40123)
     submit = spawner.broker.said[0]
     assert (submit.user, submit.profile, submit.session_key) == ("student01", "one-gpu", spawner.session_key)
-    assert submit.environment == {"JUPYTERHUB_API_TOKEN": "t"}, "nothing but the hub's own variables"
+    tls = {"JUPYTERHUB_TLS_KEY": f"of {spawner.session_key}"}
+    assert submit.environment == {"JUPYTERHUB_API_TOKEN": "t"} | tls, "nothing but the hub's own variables"
 
 
 def test_the_key_is_saved_before_anybody_is_asked_for_a_job(session):
@@ -138,12 +154,11 @@ def test_waiting_in_the_queue_is_no_failure_and_the_page_says_why(session, hours
     spawner = session(WAITS)
 
     async def run_at_last():
-        while "all fitting GPUs" not in spawner._news:
-            await asyncio.sleep(0)
+        await until(lambda: "all fitting GPUs" in spawner._news)
         spawner.proof.jobs = [RUNS]
         await spawner.call_home(40123, "192.0.2.21")
 
-    assert asyncio.run(start_and(spawner, run_at_last)) == ("gpu01", 40123)
+    assert asyncio.run(start_and(spawner, run_at_last)) == url(spawner, "gpu01", 40123)
 
 
 def test_a_job_that_runs_and_never_calls_is_given_up(session, hours):
@@ -282,8 +297,7 @@ def test_stop_while_pending_cancels_the_session(session):
 
     async def scenario():
         start = asyncio.create_task(spawner.start())
-        while not spawner.job_id:
-            await asyncio.sleep(0)
+        await until(lambda: spawner.job_id)
         start.cancel()
         await spawner.stop()
 
@@ -298,8 +312,7 @@ def test_stop_while_the_broker_is_silent_gives_up_the_submission(session):
 
     async def scenario():
         start = asyncio.create_task(spawner.start())
-        while not spawner.broker.said:
-            await asyncio.sleep(0)
+        await until(lambda: spawner.broker.said)
         start.cancel()
         await spawner.stop()
 
@@ -320,8 +333,7 @@ def test_stop_in_the_middle_of_the_submission_cancels_what_comes_of_it(session):
 
         spawner.broker.answers["submit"] = slow
         start = asyncio.create_task(spawner.start())
-        while not spawner.broker.said:
-            await asyncio.sleep(0)
+        await until(lambda: spawner.broker.said)
         start.cancel()
         alive = await spawner.poll()
         stop = asyncio.create_task(spawner.stop())
@@ -398,8 +410,7 @@ def test_a_session_that_was_waiting_goes_on_waiting(session):
 
     async def scenario():
         resume = asyncio.create_task(resumed(spawner, job_id="17"))
-        while not spawner.proof.asked:
-            await asyncio.sleep(0)
+        await until(lambda: spawner.proof.asked)
         await spawner.call_home(40123, "192.0.2.21")
         await resume
 
@@ -413,8 +424,7 @@ def test_a_job_whose_number_the_last_hub_never_heard_is_found(session):
 
     async def scenario():
         resume = asyncio.create_task(resumed(spawner))
-        while not spawner.proof.asked:
-            await asyncio.sleep(0)
+        await until(lambda: spawner.proof.asked)
         await spawner.call_home(40123, "192.0.2.21")
         await resume
 
@@ -461,7 +471,7 @@ ADOPTION = Adoption("cd34", "23", "no-gpu", "its own token", 40123)
 def test_a_running_session_is_adopted_with_its_own_token(session):
     spawner = session(UNKNOWN, RUNS)
     spawner.to_adopt = ADOPTION
-    assert asyncio.run(spawner.start()) == ("gpu01", 40123)
+    assert asyncio.run(spawner.start()) == url(spawner, "gpu01", 40123)
     assert (spawner.session_key, spawner.job_id, spawner.profile_name) == ("cd34", "23", "no-gpu")
     assert (spawner.api_token, spawner.token_digest) == ("its own token", digest("its own token"))
     assert spawner.broker.said == [], "nothing is submitted"
@@ -470,7 +480,7 @@ def test_a_running_session_is_adopted_with_its_own_token(session):
 def test_an_adopted_session_that_has_not_called_yet_is_waited_for(session):
     spawner = session(RUNS)
     spawner.to_adopt = Adoption("cd34", "23", "no-gpu", "its own token", 0)
-    assert asyncio.run(start_and(spawner, calls_home(spawner, 41000))) == ("gpu01", 41000)
+    assert asyncio.run(start_and(spawner, calls_home(spawner, 41000))) == url(spawner, "gpu01", 41000)
 
 
 def test_a_session_that_ends_while_it_is_adopted_has_ended(session):

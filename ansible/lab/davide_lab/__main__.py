@@ -59,6 +59,12 @@ def parser() -> argparse.ArgumentParser:
         choices=list(parts.LONG),
         help="a part that takes longer than the suite may: " + ", ".join(parts.LONG),
     )
+    bench = add("bench", "measure ours beside its peers on the local cluster; alone it lists the subjects", verbs.bench)
+    bench.add_argument("subject", nargs="?", help="what to measure")
+    bench.add_argument("--quick", action="store_true", help="with a few users: shows that it works, not how fast")
+    bench.add_argument("--large", action="store_true", help="also with 500 users")
+    bench.add_argument("--part", action="append", help="only this part; may be given several times")
+    bench.add_argument("--json", action="store_true", help="also print all values as JSON")
     render = add("render", "write every file that a site's hosts would get, with no cluster and no root", verbs.render)
     render.add_argument(
         "--site", default="local", help="folder below ansible/inventory, or a site.yml (default: local)"

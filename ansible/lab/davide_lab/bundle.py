@@ -66,7 +66,7 @@ def make_bundle(root: Path, release: str) -> dict[str, Any]:
         (
             "debs",
             stamp_of(deb_packages(root), release, base_identity(release)),
-            lambda to: fetch_debs(root, release, to),
+            lambda to: fetch_debs(deb_packages(root), release, to),
         ),
         (
             "proxy",
@@ -150,8 +150,8 @@ def deb_packages(root: Path) -> list[str]:
     return sorted(names)
 
 
-def fetch_debs(root: Path, release: str, to: Path) -> None:
-    """Download what the base system lacks of the roles' packages, as an apt repository."""
+def fetch_debs(names: list[str], release: str, to: Path) -> None:
+    """Download packages, and what the base system lacks of those they need, as an apt repository."""
     with tempfile.TemporaryDirectory(prefix="davide-apt-") as scratch:
         place = Path(scratch)
         for folder in ("lists/partial", "archives/partial", "empty"):
@@ -174,7 +174,7 @@ def fetch_debs(root: Path, release: str, to: Path) -> None:
         }
         apt = ["apt-get", "-qq", *(f"-o{key}={value}" for key, value in options.items())]
         run([*apt, "update"], hint=RETRY)
-        run([*apt, "install", "--download-only", "--yes", *deb_packages(root)], hint=RETRY)
+        run([*apt, "install", "--download-only", "--yes", *names], hint=RETRY)
         for deb in (place / "archives").glob("*.deb"):
             shutil.move(deb, to / deb.name.replace("%3a", "_"))
     write_atomically(to / "Packages", run(["apt-ftparchive", "packages", "."], cwd=to))

@@ -122,6 +122,16 @@ def test(root: Path, options: Options) -> int:
     return parts.long_form(root, options.long) if options.long else parts.suite(root, options.part)
 
 
+def bench(root: Path, options: Options) -> int:
+    """Measure something on the running cluster; the code lies beside the tests."""
+    if not is_root():
+        raise Problem("the bench changes the local cluster's hosts; run it as root")
+    flags = [f"--{name}" for name in ("quick", "large", "json") if getattr(options, name)]
+    subject = [options.subject] if options.subject else []
+    chosen = [f"--part={name}" for name in options.part or []]
+    return parts.bench(root, [*subject, *flags, *chosen])
+
+
 def render(root: Path, options: Options) -> int:
     """Write what a cluster would get."""
     command = [sys.executable, "-m", "davide_hub.cli", "render", "--site", options.site, "--out", options.out]

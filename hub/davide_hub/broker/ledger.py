@@ -47,6 +47,8 @@ class Entry:
         SHA-256 of the session's API token: what is recalled from the user's home is known again by it.
     tried
         When sbatch was last run, in seconds since 1970: an order may reach Slurm later than its sender thinks.
+    tries
+        How often it was run. Where an order whose fate was not known is given again, there may be two jobs.
     """
 
     key: str
@@ -60,6 +62,12 @@ class Entry:
     job: str = ""
     token_digest: str = ""
     tried: float = 0.0
+    tries: int = 0
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether Slurm may have taken the session twice."""
+        return self.tries > 1
 
 
 class Ledger:
@@ -81,11 +89,15 @@ class Ledger:
 
     def intend(self, entry: Entry) -> Entry:
         """Note that sbatch is about to be run for this session."""
-        return self._write(replace(entry, state="intended", tried=self._clock()))
+        return self._write(replace(entry, state="intended", tried=self._clock(), tries=entry.tries + 1))
 
     def submitted(self, entry: Entry, job: str) -> Entry:
         """Note the job's number, before anybody hears of it."""
         return self._write(replace(entry, state="submitted", job=job))
+
+    def certain(self, entry: Entry) -> Entry:
+        """Note that there is one job and that no second one can turn up."""
+        return self._write(replace(entry, tries=1))
 
     def closing(self, entry: Entry) -> Entry:
         """Note that the session is over for its user, though a job may still run or turn up."""

@@ -167,7 +167,7 @@ class SessionKeeper:
             if alive:
                 self._scancel(account, [job.number for job in alive])
                 return "asked"
-            if not entry.job and self.clock() - entry.tried < _LATE_SECONDS:
+            if (not entry.job or entry.doubtful) and not self._too_late_for_more(entry):
                 return "waiting"
             self.ledger.closed(entry)
             return "gone"
@@ -181,17 +181,17 @@ class SessionKeeper:
             raise Refused("slurm", str(refusal)) from refusal
 
     def close(self, request: Close) -> str:
-        """Note the end of a session whose job the hub has seen end."""
+        """Note the end of a session whose job the hub has seen end; return "gone", or "waiting" if that is not all."""
         with self._locks.of(request.session_key):
             entry = self._entry(request.session_key, request.user)
             if entry.state == "closed":
                 return "gone"
             owner.discard(_account(entry), entry.key)
-            # A session without a number is not known well enough to be let go: that is for `cancel`.
-            if entry.job:
-                self.ledger.closed(entry)
-            else:
+            # Another job may be there, or come: that is for `cancel`, which asks Slurm.
+            if not entry.job or entry.doubtful:
                 self.ledger.closing(entry)
+                return "waiting"
+            self.ledger.closed(entry)
             return "gone"
 
     def look(self, request: Look) -> str:
@@ -217,13 +217,18 @@ class SessionKeeper:
         if others:
             self._scancel(account, others)
         if found and entry.state in ("intended", "submitted") and entry.job != found[0].number:
-            self.ledger.submitted(entry, found[0].number)
+            entry = self.ledger.submitted(entry, found[0].number)
+        if entry.doubtful and entry.state == "submitted" and self._too_late_for_more(entry):
+            self.ledger.certain(entry)
         return found[0] if found else None
+
+    def _too_late_for_more(self, entry: Entry) -> bool:
+        return self.clock() - entry.tried >= _LATE_SECONDS
 
     def open(self) -> str:
         """Return as JSON this hub's name and all sessions that may still have a job."""
         rows = [
-            {"key": one.key, "user": one.user, "server": one.server, "state": one.state, "job": one.job}
+            {name: getattr(one, name) for name in ("key", "user", "server", "state", "job", "doubtful")}
             for one in self.ledger.open()
         ]
         return json.dumps({"hub": self.marker.hub, "sessions": rows})
@@ -231,6 +236,8 @@ class SessionKeeper:
     def recall(self, request: Recall) -> str:
         """Return as JSON what a session was started with; refuse what is not what the broker handed out."""
         entry = self._entry(request.session_key, request.user)
+        if entry.state in ("closing", "closed"):
+            raise Refused("ended", "This session was ended already.")
         kept = _kept(owner.recall(_account(entry), entry.key))
         if not kept.token:
             raise Refused("failed", "The session's secrets are gone, so it can't be taken up again.")

@@ -1,0 +1,93 @@
+"""One request after the other: a crowd at the door must not make the hub deaf.
+
+An event loop runs all that is ready before it looks at its sockets again. When a class presses Start together, that
+is a hundred requests of 10 to 30 ms each, all in one round: for seconds nobody is heard, neither who is at work nor a
+session that calls home. Here each round lets in one request of the crowd; health checks pass by the side.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import deque
+from functools import cache
+from typing import Any
+
+from jupyterhub.handlers.base import BaseHandler
+from jupyterhub.handlers.pages import HealthCheckHandler
+from jupyterhub.utils import maybe_future
+from tornado.httputil import HTTPServerRequest
+from tornado.web import Application
+
+_START = re.compile(r".*/(spawn(/[^/]+){0,2}|users/[^/]+/(server|servers/[^/]+))")
+
+
+class Turnstile:
+    """Lets those who wait through one by one, one in each round of the event loop.
+
+    There are two queues, served in turns: a start is ten times the work of a page, and whoever only looks at a page
+    does not wait for all the starts.
+    """
+
+    def __init__(self) -> None:
+        self._pages: deque[asyncio.Future[None]] = deque()
+        self._starts: deque[asyncio.Future[None]] = deque()
+        self._next, self._other = self._pages, self._starts
+        self._turning = False
+
+    async def turn(self, *, start: bool = False) -> None:
+        """Wait for one's turn.
+
+        Parameters
+        ----------
+        start
+            Whether it is a session's start.
+        """
+        loop = asyncio.get_running_loop()
+        place: asyncio.Future[None] = loop.create_future()
+        (self._starts if start else self._pages).append(place)
+        if not self._turning:
+            self._turning = True
+            loop.call_soon(self._let_one_in)
+        await place
+
+    def _let_one_in(self) -> None:
+        self._next, self._other = self._other, self._next
+        for queue in (self._next, self._other):
+            while queue:
+                place = queue.popleft()
+                if not place.done():  # else its request was given up
+                    place.set_result(None)
+                    asyncio.get_running_loop().call_soon(self._let_one_in)
+                    return
+        self._turning = False
+
+
+class PacedApplication(Application):
+    """JupyterHub's web application, with a turnstile before all handlers but the health check."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.turnstile = Turnstile()
+
+    def get_handler_delegate(self, request: Any, target_class: Any, *args: Any, **kwargs: Any) -> Any:
+        """Return what runs a request."""
+        return super().get_handler_delegate(request, paced(target_class), *args, **kwargs)
+
+
+@cache
+def paced(handler: Any) -> Any:
+    """Return a handler that waits for its turn before it does anything."""
+    if not issubclass(handler, BaseHandler) or issubclass(handler, HealthCheckHandler):
+        return handler
+
+    async def prepare(self: Any) -> None:
+        await self.application.turnstile.turn(start=is_start(self.request))
+        await maybe_future(handler.prepare(self))
+
+    return type(handler.__name__, (handler,), {"prepare": prepare, "__module__": handler.__module__})
+
+
+def is_start(request: HTTPServerRequest) -> bool:
+    """Return whether a request is the press on Start, or a program's order to start a server."""
+    return request.method == "POST" and _START.fullmatch(request.path) is not None

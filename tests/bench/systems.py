@@ -1,0 +1,60 @@
+"""What is the same about the two hubs that are compared."""
+
+from __future__ import annotations
+
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.hosts import Lab, on, wait_until
+
+
+@dataclass(frozen=True)
+class System:
+    """One of the hubs: where it answers, and which processes it consists of.
+
+    Attributes
+    ----------
+    name
+        `ours` or `stock`.
+    url
+        Its address for browsers, through its proxy.
+    form
+        What a user's press on Start sends.
+    unit
+        The hub's unit.
+    helpers
+        Further units whose processor time counts as the hub's.
+    log
+        Where a session's log lies in its user's home, as a pattern of the shell.
+    """
+
+    name: str
+    url: str
+    form: dict[str, str]
+    unit: str
+    log: str
+    helpers: tuple[str, ...] = field(default=())
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """Return every unit that the processor time is summed over."""
+        return (self.unit, *self.helpers)
+
+
+def newest_log(lab: Lab, system: System, user: str) -> str:
+    """Return the log of a user's last session."""
+    return on(lab.hub, f'cat "$(ls -t {Path("/home", user, system.log)} | head -n 1)"')
+
+
+def wait_until_it_answers(system: System) -> None:
+    """Wait until a hub answers through its proxy: one that was just started takes a few seconds."""
+    wait_until(lambda: _answers(system), f"the hub ({system.name}) to answer", 120)
+
+
+def _answers(system: System) -> bool:
+    try:
+        with urllib.request.urlopen(f"{system.url}/hub/health", timeout=5) as answer:  # noqa: S310 - http, and ours
+            return bool(answer.status == 200)
+    except OSError:
+        return False

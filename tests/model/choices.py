@@ -1,0 +1,42 @@
+"""Everything that may happen in a step, one run for each: a step asks what happens, and a script answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+
+class Choices:
+    """The answers of one run of a step.
+
+    Parameters
+    ----------
+    script
+        Which of the options to take at the first choices; the first option of each one after these.
+    """
+
+    def __init__(self, script: tuple[int, ...] = ()) -> None:
+        self._script = script
+        self._made: list[tuple[int, int]] = []
+        self.made: list[Any] = []
+
+    def among(self, *options: Any) -> Any:
+        """Return one of the options. The first is what happens when all goes well."""
+        at = len(self._made)
+        taken = self._script[at] if at < len(self._script) else 0
+        self._made.append((taken, len(options)))
+        if taken:
+            self.made.append(options[taken])
+        return options[taken]
+
+    @property
+    def mishaps(self) -> int:
+        """How often something else than the first option was taken."""
+        return sum(taken > 0 for taken, _ in self._made)
+
+    def rest(self) -> Iterator[tuple[int, ...]]:
+        """Yield scripts that differ from this run, for the first time, at one of the choices that it made freely."""
+        for at in range(len(self._script), len(self._made)):
+            before = tuple(taken for taken, _ in self._made[:at])
+            for other in range(1, self._made[at][1]):
+                yield (*before, other)

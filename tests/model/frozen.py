@@ -1,0 +1,74 @@
+"""Worlds as values: to be compared, kept in a set, and brought back. Two that differ only in names are one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from davide_hub.broker.protocol import Cancel, Close, Look, Request, Submit
+from world import DIGESTS, USER, Memory, SlurmJob, World
+
+Frozen = tuple[Any, ...]
+
+
+def freeze(world: World) -> Frozen:
+    """Return a world as a value, with sessions and jobs renamed in the order of their age."""
+    world.forget_the_past()
+    hub = world.hub
+    jobs = sorted(world.jobs.items())
+    keys, numbers = sorted(world.keys()), [number for number, _ in jobs]
+    names = {key: f"s{i:02}" for i, key in enumerate(keys)}
+    names |= {DIGESTS[key]: DIGESTS[name] for key, name in list(names.items())}
+    # A number that only a database remembers means no job; which one, nobody can tell.
+    names |= {number: str(100 + i) for i, number in enumerate(numbers)}
+    value = (
+        tuple((number, job.key, job.state, job.serves, job.heard) for number, job in jobs),
+        tuple(sorted(world.late)),
+        tuple(sorted(world.secrets)),
+        tuple(sorted(world.claims.items())),
+        tuple(
+            (key, *((name, entry[name]) for name in entry if name not in _SAME_ALWAYS))
+            for key, entry in sorted(world.disk.items())
+        ),
+        tuple((request.verb, request.session_key) for request in world.queued),
+        world.database,
+        hub and (hub.phase, hub.spawner, hub.submission, hub.stop_begun, hub.adoption, hub.forgotten_ends),
+        tuple(sorted(world.said_gone)),
+        tuple(sorted(world.unwanted)),
+        world.lost,
+    )
+    return value if all(old == new for old, new in names.items()) else _renamed(value, names)
+
+
+_SAME_ALWAYS = {"key": "", "user": USER, "uid": 6001, "gid": 6000, "home": "/home/student01", "server": "", "tried": 0.0}
+_SAME_ALWAYS["profile"] = "one-gpu"
+
+
+def thaw(value: Frozen) -> World:
+    """Return the world that was frozen."""
+    jobs, late, secrets, claims, disk, queued, database, hub, said_gone, unwanted, lost = value
+    return World(
+        jobs={number: SlurmJob(*rest) for number, *rest in jobs},
+        late=list(late),
+        secrets=set(secrets),
+        claims=dict(claims),
+        disk={key: {**_SAME_ALWAYS, "key": key, **dict(more)} for key, *more in disk},
+        queued=[_request(*one) for one in queued],
+        database=database,
+        hub=hub and Memory(*hub),
+        said_gone=set(said_gone),
+        unwanted=set(unwanted),
+        lost=lost,
+    )
+
+
+def _request(verb: str, key: str) -> Request:
+    if verb == "submit":
+        environment = {"JUPYTERHUB_API_TOKEN": f"token of {key}"}
+        return Submit(user=USER, server="", profile="one-gpu", session_key=key, environment=environment)
+    return {"cancel": Cancel, "close": Close, "look": Look}[verb](user=USER, session_key=key)
+
+
+def _renamed(value: Any, names: dict[str, str]) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_renamed(one, names) for one in value)
+    return names.get(value, value) if isinstance(value, str) else value

@@ -1,0 +1,180 @@
+"""What may happen next in a world, and what must be true of it once everything has come to rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from choices import Choices
+from davide_hub.broker.sessions import Refused
+from frozen import Frozen, freeze, thaw
+from hub_process import Hub, run
+from world import Broker, BrokerDied, HubDied, SlurmJob, World
+
+Event = tuple[str, str]
+
+# Rounds in which a world without mishaps has to come to rest.
+_ROUNDS = 12
+
+
+class Life:
+    """A world with its hub and broker, in which one event at a time happens.
+
+    Parameters
+    ----------
+    patch
+        pytest's monkeypatch: the real modules meet this world instead of Slurm and disks until it is undone.
+    """
+
+    def __init__(self, patch: Any) -> None:
+        self.broker = Broker(patch)
+        self.hub = Hub(patch, self.broker)
+        self.world = World()
+        self._at_rest: set[Frozen] = set()
+
+    # -- events
+
+    def events(self, state: Frozen) -> list[Event]:
+        """Return what may happen in a world."""
+        world = thaw(state)
+        found = [("late order comes", key) for key in dict.fromkeys(world.late)]
+        found += [("job starts", number) for number, job in world.jobs.items() if job.state == "waits"]
+        found += [("job ends", number) for number, job in world.jobs.items() if job.state == "runs"]
+        if world.queued:
+            found.append(("broker reads on", ""))
+        if world.hub is None:
+            return [*found, ("hub starts", ""), ("old database", "")]
+        found += [("job calls home", n) for n, job in world.jobs.items() if job.serves and not job.heard]
+        if world.hub.phase == "idle":
+            found.append(("user presses Start", ""))
+        else:
+            found.append(("hub goes on", ""))
+            if world.hub.phase != "stopping":
+                found.append(("user presses Stop", ""))
+        return [*found, ("hub compares", ""), ("hub is killed", "")]
+
+    def outcomes(self, state: Frozen, event: Event, mishaps: int) -> Iterator[tuple[Frozen, Choices]]:
+        """Yield every world that an event may lead to, with no more mishaps on the way than are allowed."""
+        scripts: list[tuple[int, ...]] = [()]
+        while scripts:
+            choices = Choices(scripts.pop())
+            after = self.happen(state, event, choices)
+            if choices.mishaps <= mishaps:
+                yield after, choices
+            if choices.mishaps < mishaps:
+                scripts += choices.rest()
+
+    def happen(self, state: Frozen, event: Event, choices: Choices) -> Frozen:
+        """Return the world after an event."""
+        world = self.world = thaw(state)
+        self.broker.world = self.hub.world = world
+        self.broker.choices = self.hub.choices = choices
+        if world.hub is not None:
+            self.hub.wake()
+        try:
+            self._do(*event)
+        except HubDied:
+            world.hub = None
+        self.hub.commit()
+        if world.hub is not None:
+            self.hub.sleep()
+        return freeze(world)
+
+    def _do(self, what: str, which: str) -> None:
+        world, hub = self.world, self.hub
+        match what:
+            case "late order comes":
+                world.late.remove(which)
+                world.jobs[world.new_number()] = SlurmJob(which)
+            case "job starts":
+                self._job_starts(which)
+            case "job ends":
+                world.jobs[which].state, world.jobs[which].serves = "ended", False
+            case "job calls home":
+                run(hub.hear(which))
+            case "broker reads on":
+                self._broker_reads_on()
+            case "hub starts":
+                hub.boot()
+            case "old database":
+                world.database = (False, ())
+            case "hub is killed":
+                world.hub = None
+            case _:
+                doing: dict[str, Callable[[], Any]] = {
+                    "user presses Start": hub.spawn,
+                    "user presses Stop": hub.press_stop,
+                    "hub goes on": hub.go_on,
+                    "hub compares": hub.compare,
+                }
+                run(doing[what]())
+
+    def _job_starts(self, number: str) -> None:
+        """Do what `davide_session` does: read the secrets, take the session, listen; or end at once."""
+        world, job = self.world, self.world.jobs[number]
+        holder = world.claims.setdefault(job.key, number) if job.key in world.secrets else ""
+        job.serves = holder == number
+        job.state = "runs" if job.serves else "ended"
+
+    def _broker_reads_on(self) -> None:
+        request = self.world.queued.pop(0)
+        try:
+            self.broker.serve(request)
+        except (BrokerDied, Refused):
+            return
+
+    # -- rest
+
+    def unrest(self, state: Frozen) -> str:
+        """Return what is wrong once everything has come to rest without further mishaps; nothing if all is well.
+
+        The queue is full meanwhile: a job that waits goes on waiting, and who counts on its start is found out.
+        """
+        if thaw(state).lost:
+            return "a session was ended that its user wanted"
+        seen = []
+        for _ in range(_ROUNDS):
+            if state in self._at_rest:
+                break
+            seen.append(state)
+            after = self._one_round(state)
+            if after == state:
+                if wrong := self.wrong(state):
+                    return wrong
+                break
+            state = after
+        else:
+            return "it never comes to rest"
+        self._at_rest.update(seen)
+        return ""
+
+    def _one_round(self, state: Frozen) -> Frozen:
+        for what in ("late order comes", "broker reads on", "hub starts", "job calls home", "hub goes on", "hub compares"):
+            for event in self.events(state):
+                if event[0] == what:
+                    state = self.happen(state, event, Choices())
+        return state
+
+    def wrong(self, state: Frozen) -> str:
+        """Return what is wrong with a world at rest."""
+        world = thaw(state)
+        hub = world.hub
+        assert hub is not None
+        alive = world.alive()
+        kept = dict(hub.spawner)
+        owned = kept.get("job_id", "") if hub.phase != "idle" else ""
+        if len(alive) > 1:
+            return f"two live jobs of one server: {', '.join(alive)}"
+        if alive and alive != [owned]:
+            return f"live job {alive[0]} has no owner: the hub has {owned or 'none'}"
+        if owned and not alive:
+            return f"job {owned} is dead and believed alive"
+        if hub.phase not in ("idle", "up", "starting", "resuming", "adopting"):
+            return f"the hub is {hub.phase} for ever"
+        if alive and world.jobs[owned].serves and hub.phase != "up":
+            return f"nobody is let into the server of job {owned}"
+        # An entry that is open for no session would be asked about for ever.
+        opened = [key for key, entry in world.disk.items() if entry["state"] != "closed"]
+        if opened != ([kept["session_key"]] if alive else []):
+            return f"the ledger has {opened} open"
+        return ""
