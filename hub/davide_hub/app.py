@@ -19,6 +19,7 @@ from sqlalchemy.orm import selectinload
 from traitlets import Instance
 
 from davide_hub.certificates import HubCertificates
+from davide_hub.doorkeeper import Doorkeeper
 from davide_hub.reconcile import Reconciler
 from davide_hub.resume import Resumer
 from davide_hub.routes import RouteGuard
@@ -84,7 +85,11 @@ class DavideHub(JupyterHub):  # type: ignore[misc]
         await super().start()
         if not hasattr(self, "_resumer"):
             return  # a command such as --generate-config
-        keepers = (Reconciler(self, self._resumer), RouteGuard(self))
+        keepers = (
+            Reconciler(self, self._resumer),
+            RouteGuard(self),
+            Doorkeeper(self, self.spawner_class.proof.broker),
+        )
         # Kept, because the event loop alone holds tasks by weak references.
         self._keepers = [asyncio.create_task(keeper.run()) for keeper in keepers]
 

@@ -1,4 +1,4 @@
-"""`davide-hub`: look at a site's facts without a cluster, root or network; and make its certificates."""
+"""`davide-hub`: look at a site's facts without a cluster, root or network; make its certificates; act under attack."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from davide_hub import operate
 from davide_hub.facts import FactsError, load_site
 from davide_hub.render import SPAWNER_TEMPLATES, RenderError
 from davide_hub.review import everything, scripts
+from davide_hub.versions import VersionsError, installed, locked, too_old
 
 _FACTS_OF_A_SITE = "ansible/inventory/{}/group_vars/all/site.yml"
 
@@ -21,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         status: int = arguments.run(arguments)
-    except (FactsError, RenderError) as error:
+    except (FactsError, RenderError, VersionsError, operate.OrderFailed) as error:
         print(error, file=sys.stderr)
         return 1
     except OSError as error:
@@ -37,8 +39,19 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="davide-hub", description=__doc__)
     verbs = parser.add_subparsers(required=True, metavar="VERB")
 
-    check = verbs.add_parser("check", help="say whether a site.yml holds together")
+    check = verbs.add_parser("check", help="say whether a site.yml holds together, and the software is new enough")
     check.add_argument("file", type=Path, metavar="FILE", help="a site.yml")
+    check.add_argument(
+        "--environment",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="also look at what is installed there (Python or node.js); the environment that runs this always is",
+    )
+    check.add_argument(
+        "--lock", type=Path, action="append", default=[], metavar="FILE", help="also look at what a lock would install"
+    )
     check.add_argument("--json", action="store_true", help="print the findings, or the facts, as JSON")
     check.set_defaults(run=_check)
 
@@ -52,21 +65,31 @@ def _parser() -> argparse.ArgumentParser:
     certificates.add_argument("--out", required=True, type=Path, metavar="DIR", help="where they are kept")
     certificates.add_argument("--hub-group", required=True, metavar="GROUP", help="who may read the hub's keys")
     certificates.set_defaults(run=_certificates)
+    operate.add_verbs(verbs)
     return parser
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    if not arguments.json:
-        site = load_site(arguments.file)
-        print(f"{arguments.file}: good; {site.name}, {len(site.profiles)} profiles, {len(site.kernels)} kernels")
-        return 0
+    site, problems = None, []
     try:
         site = load_site(arguments.file)
     except FactsError as error:
-        print(json.dumps({"ok": False, "problems": error.sentences}, indent=2))
-        return 1
-    print(json.dumps({"ok": True, "site": site.model_dump(mode="json")}, indent=2))
-    return 0
+        problems = list(error.sentences)
+    problems += _old_versions(arguments)
+    if arguments.json:
+        facts = {"site": site.model_dump(mode="json")} if site else {}
+        print(json.dumps({"ok": False, "problems": problems} if problems else {"ok": True} | facts, indent=2))
+    elif site and not problems:
+        print(f"{arguments.file}: good; {site.name}, {len(site.profiles)} profiles, {len(site.kernels)} kernels")
+    else:
+        print("\n".join(problems), file=sys.stderr)
+    return int(bool(problems))
+
+
+def _old_versions(arguments: argparse.Namespace) -> list[str]:
+    found = [("this environment", installed()), *((str(one), installed(one)) for one in arguments.environment)]
+    found += [(str(one), locked(one)) for one in arguments.lock]
+    return [sentence for where, versions in found for sentence in too_old(versions, where)]
 
 
 def _render(arguments: argparse.Namespace) -> int:

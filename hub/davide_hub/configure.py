@@ -8,10 +8,10 @@ from typing import Any
 from tornado.web import StaticFileHandler
 
 from davide_hub import callhome, handlers
-from davide_hub.auth import BrokerAuthenticator
+from davide_hub.auth import BrokerAuthenticator, Door, OidcAuthenticator
 from davide_hub.broker.client import BrokerClient
 from davide_hub.certificates import HubCertificates
-from davide_hub.facts import Site
+from davide_hub.facts import FactsError, OidcLogin, Site
 from davide_hub.nodes import Nodes
 from davide_hub.proof import Proof
 from davide_hub.routes import SENTINEL
@@ -70,13 +70,37 @@ def _state(c: Any, state: Path) -> None:
 
 
 def _login(c: Any, site: Site, client: BrokerClient) -> None:
-    c.JupyterHub.authenticator_class = BrokerAuthenticator
-    c.BrokerAuthenticator.broker = client
+    kind: type[Door] = BrokerAuthenticator
+    if isinstance(site.login, OidcLogin):
+        kind = OidcAuthenticator
+        _provider(c, site, site.login)
+    c.JupyterHub.authenticator_class = kind
+    settings = c[kind.__name__]
+    settings.broker = client
     # The broker lets in the members of the site's group, and nobody else comes this far.
-    c.BrokerAuthenticator.allow_all = True
-    c.BrokerAuthenticator.admin_users = set(site.admins)
+    settings.allow_all = True
+    settings.admin_users = set(site.admins)
+    # Who was turned out is asked to log in again within half a minute, whatever the cookie says.
+    settings.auth_refresh_age = 30
     # As long as the broker's ticket.
     c.JupyterHub.cookie_max_age_days = 1
+
+
+def _provider(c: Any, site: Site, login: OidcLogin) -> None:
+    settings = c.OidcAuthenticator
+    settings.login_service = login.title
+    settings.authorize_url = login.authorize_url
+    settings.token_url = login.token_url
+    settings.oauth_callback_url = f"{site.public_url}/hub/oauth_callback"
+    settings.scope = ["openid", "profile", "email"]
+    settings.client_id = login.client_id
+    try:
+        settings.client_secret = Path(login.client_secret_file).read_text().strip()
+    except OSError as error:
+        problem = (
+            f"{login.client_secret_file}: {error.strerror}; put the client's secret there, for root and the hub alone"
+        )
+        raise FactsError([problem]) from None
 
 
 def _sessions(c: Any, site: Site, client: BrokerClient) -> None:

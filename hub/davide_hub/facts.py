@@ -7,9 +7,10 @@ use them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -17,9 +18,12 @@ from davide_hub.reading import FactsError, Key, read_plain_yaml
 from davide_hub.sentences import Finding, explain, sentence
 
 __all__ = [
+    "Audit",
     "Course",
     "FactsError",
     "Hub",
+    "OidcLogin",
+    "PamLogin",
     "Partition",
     "Paths",
     "Profile",
@@ -101,6 +105,15 @@ Url = Annotated[
         examples=["https://jupyter.example.org"],
     ),
 ]
+WebAddress = Annotated[
+    str,
+    Field(
+        pattern=r"^https?://[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?(/[A-Za-z0-9_.~+-]*)*\z",
+        max_length=300,
+        description="an address of https://, without '?' and '#'",
+        examples=["https://login.example.org/authorize"],
+    ),
+]
 LessonName = Annotated[
     str,
     Field(
@@ -174,6 +187,61 @@ class SessionDefaults(_Fact):
     ]
 
 
+class PamLogin(_Fact):
+    """Log-in with the cluster's own passwords, as PAM checks them."""
+
+    kind: Literal["pam"]
+
+
+class OidcLogin(_Fact):
+    """Log-in at a provider of OpenID Connect. The client's secret is no fact: it lies in a file of its own."""
+
+    kind: Literal["oidc"]
+    title: Annotated[Text, Field(examples=["University log-in"])]
+    issuer: Annotated[WebAddress, Field(examples=["https://login.example.org/realms/hpc"])]
+    authorize_url: WebAddress
+    token_url: WebAddress
+    keys: Annotated[
+        str,
+        Field(
+            pattern=r"^(https?:/)?(/[A-Za-z0-9_.:+-]+)+\z",
+            max_length=300,
+            description="where the provider's public keys (JWKS) are: an address, or an absolute path of a file",
+            examples=["https://login.example.org/realms/hpc/certs"],
+        ),
+    ]
+    client_id: Annotated[SlurmName, Field(description="the hub's name at the provider", examples=["davide-hub"])]
+    client_secret_file: Annotated[AbsolutePath, Field(examples=["/etc/davide-hub/oidc-client-secret"])]
+    claim: Annotated[
+        str,
+        Field(
+            pattern=r"^[A-Za-z_][A-Za-z0-9_.:/-]{0,99}\z",
+            description="the claim that names the account",
+            examples=["preferred_username"],
+        ),
+    ]
+    domain: Annotated[HostName, Field(examples=["example.org"])] | None = None
+    accounts_file: Annotated[AbsolutePath, Field(examples=["/etc/davide-hub/accounts.json"])] | None = None
+
+
+# A field of the audit trail, as it stands there.
+AuditField = Annotated[
+    Literal["time", "verb", "user", "address", "login", "server", "profile", "session_key", "job", "answer", "why"],
+    Field(description="a field of the audit trail", examples=["user"]),
+]
+
+
+class Audit(_Fact):
+    """Who did what: how long it is kept, and what a teacher may see of it. Root sees all."""
+
+    keep_days: Annotated[int, Field(ge=1, le=3650, description="a whole number of days", examples=[90])]
+    teachers_see: Annotated[tuple[AuditField, ...], Field(strict=False)]
+
+
+# Not the address: where somebody sits is none of a teacher's business unless the site says so.
+_AUDIT = Audit(keep_days=90, teachers_see=("time", "verb", "user", "profile", "answer"))
+
+
 class Course(_Fact):
     """What is taught."""
 
@@ -206,6 +274,8 @@ class Site(_Fact):
     paths: Paths
     slurm: Slurm
     session: SessionDefaults
+    login: Annotated[PamLogin | OidcLogin, Field(discriminator="kind")] = PamLogin(kind="pam")
+    audit: Audit = _AUDIT
     kernels: Annotated[tuple[Annotated[Label, Field(examples=["tf-cpu"])], ...], _LIST]
     course: Course
     profiles: Annotated[tuple[Profile, ...], _LIST]
@@ -255,6 +325,8 @@ def check_site(site: Site) -> Iterator[Finding]:
             if "--" in node:
                 yield (*where, place), f"{node!r} has '--' in it; give the node a name without"
     yield from _shared_ports(site.hub)
+    if isinstance(site.login, OidcLogin):
+        yield from _unsafe(site.login)
     if site.session.default_kernel not in site.kernels:
         key = ("site", "session", "default_kernel")
         yield key, _not_among(site.session.default_kernel, "site.kernels", site.kernels)
@@ -276,6 +348,13 @@ def _shared_ports(hub: Hub) -> Iterator[Finding]:
         if port in taken:
             yield ("site", "hub", field), f"{port} is {taken[port]} already; choose another port"
         taken.setdefault(port, f"site.hub.{field}")
+
+
+def _unsafe(login: OidcLogin) -> Iterator[Finding]:
+    for field in ("issuer", "authorize_url", "token_url", "keys"):
+        address = getattr(login, field)
+        if address.startswith("http:") and not re.match(r"http://(127\.0\.0\.1|localhost)[:/]", address):
+            yield ("site", "login", field), f"{address!r} can be read and changed on its way; write https://"
 
 
 def _misfits(where: Key, profile: Profile, partitions: tuple[Partition, ...]) -> Iterator[Finding]:

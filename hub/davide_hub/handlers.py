@@ -2,12 +2,70 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from jupyterhub.apihandlers import default_handlers
 from jupyterhub.apihandlers.users import UserServerAPIHandler
+from tornado import web
+
+from davide_hub.facts import Site
+from davide_hub.options import chosen_profile
+
+# What a body may name, by the request's method. JupyterHub passes over what it does not know, and takes a body
+# that has neither `display_name` nor `user_options` for options.
+_START = frozenset({"display_name", "user_options"})
+_FIELDS = {
+    "POST": _START,
+    "PUT": _START,
+    "PATCH": _START | {"name"},
+    "DELETE": frozenset({"remove"}),
+}
 
 
 class SessionHandler(UserServerAPIHandler):  # type: ignore[misc]
-    """Starts and ends a session."""
+    """Starts, changes and ends a session."""
+
+    def get_server_json_body(self) -> dict[str, Any]:
+        """Return the body of a start, with options that are good as the site is now; refuse it before anything begins.
+
+        A start without options is one with those of the last time, which may come from an old database.
+        """
+        body: dict[str, Any] = super().get_server_json_body()
+        self._require_known(body)
+        options = body["user_options"]
+        if options is None and self.request.method == "POST":
+            options = self._saved_options()
+        chosen_profile(self._site(), options)
+        return body
+
+    def get_json_body(self) -> Any:
+        """Return the body of a change or an end (a start's has its own method)."""
+        body = super().get_json_body()
+        if body is None:
+            return None
+        if not isinstance(body, dict):
+            raise web.HTTPError(400, "The body must be a JSON object.")
+        self._require_known(body)
+        for name in body.keys() & {"name", "display_name"}:
+            if not isinstance(body[name], str):
+                raise web.HTTPError(400, f"{name} must be a text.")
+        if "user_options" in body:
+            chosen_profile(self._site(), body["user_options"])
+        return body
+
+    def _require_known(self, body: dict[str, Any]) -> None:
+        allowed = _FIELDS[self.request.method]
+        if unknown := ", ".join(sorted(ascii(name) for name in body.keys() - allowed)):
+            raise web.HTTPError(400, f"There is no field {unknown[:80]}; there is {', '.join(sorted(allowed))}.")
+
+    def _site(self) -> Site:
+        site: Site = self.config.DavideSpawner.site
+        return site
+
+    def _saved_options(self) -> Any:
+        user = self.find_user(self.path_args[0])
+        row = user.orm_spawners.get(self.path_args[1] if len(self.path_args) > 1 else "")
+        return row.user_options if row is not None else None
 
     async def delete(self, user_name: str, server_name: str = "") -> None:
         """End a session in any stage; 202 while it is ending.

@@ -129,6 +129,8 @@ class Reconciler:
         if job.phase is Phase.UNKNOWN:
             return False
         if entry.state == "closing":
+            # What Slurm said may be older than the order that ends the job: so the first sight of it is no news.
+            self._told.setdefault(entry.key, time.monotonic())
             return await self._end(entry)
         spawner = self._spawner(entry)
         if spawner is not None and spawner.active:
@@ -176,6 +178,8 @@ class Reconciler:
         try:
             told = await self.broker.recall(entry.user, entry.key)
         except BrokerRefused as refusal:
+            if refusal.kind == "ended":
+                return False  # its user has stopped it since the ledger was read
             _log.warning("job %s of %s can't be taken up again, so it is ended: %s", entry.job, entry.user, refusal)
             return await self._end(entry)
         spawner = self._spawner(entry)

@@ -22,9 +22,9 @@ _log = logging.getLogger("jupyterhub.davide.slurm")
 # A frozen controller holds squeue for 18-20 s. Nobody waits for that: neither we, nor a user's page.
 _QUERY_SECONDS = 15
 _PATIENCE_SECONDS = 2
-# One squeue is two RPCs (jobs, partitions). So often, it is less than ten a minute, whatever the sessions do; the
-# call home makes the good news fast.
-_SHORTEST_REST = 13
+# One squeue is two RPCs (jobs, partitions). So often, it is eight a minute, whatever the sessions do; the call home
+# makes the good news fast.
+_SHORTEST_REST = 15
 # Leave Slurm alone for 20 times as long as it took to answer: a cluster with 50,000 jobs must not feel us. But
 # one that is back after an outage is heard of again soon.
 _RESTRAINT = 20

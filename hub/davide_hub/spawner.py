@@ -93,6 +93,9 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
     options_form = "profiles"
 
     def __init__(self, **kwargs: Any) -> None:
+        # From the database, which may be an old or a damaged one: what is no options at all counts as none saved.
+        if not isinstance(kwargs.get("user_options", {}), dict):
+            kwargs["user_options"] = {}
         super().__init__(**kwargs)
         self._at_home = asyncio.Event()
         self._submission: asyncio.Task[None] | None = None
@@ -105,7 +108,10 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
 
     def options_from_form(self, form: dict[str, list[str]]) -> dict[str, str]:
         """Return the options in a submitted form; refuse whatever is not one of ours."""
-        return {name: values[-1] for name, values in form.items() if name != "_xsrf"}
+        options = {name: values[-1] for name, values in form.items() if name != "_xsrf"}
+        # Here already: what is refused is not kept as the last choice.
+        chosen_profile(self.site, options)
+        return options
 
     def options_from_query(self, _query: dict[str, list[str]]) -> dict[str, str]:
         """Refuse to start from a link: following one must not cost anybody GPU hours."""
@@ -115,6 +121,10 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
         """Take the profile from a start's options. Form, REST and saved options all come through here."""
         if self.to_adopt is None:
             self.profile_name = chosen_profile(self.site, options).name
+
+    def user_env(self, env: dict[str, str]) -> dict[str, str]:
+        """Leave out what batchspawner adds: it asks the directory for the home, and fails while that is silent."""
+        return env
 
     # -- the life of a session
 

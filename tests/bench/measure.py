@@ -19,6 +19,7 @@ from bench.sockets import Sockets
 from bench.systems import System, newest_log
 
 _PATIENCE_SECONDS = 40
+_SETTLING_SECONDS = 20
 _SCRIPT = re.compile(r"^bench: script ([0-9.]+)$", re.MULTILINE)
 _LISTENS = re.compile(r"^\[I (\S+ \S+) \w+\] Jupyter Server \S+ is running at:$", re.MULTILINE)
 
@@ -101,6 +102,8 @@ async def starts_at_once(lab: Lab, system: System, crowd: Crowd, count: int, pre
 
 async def steady(lab: Lab, system: System, seconds: float, measured: Measured, key: str) -> Cost:
     """Nothing happens for a while; count what the hub asks of Slurm."""
+    # What the starts and stops before left to be done is no part of a steady state.
+    await asyncio.sleep(min(_SETTLING_SECONDS, seconds))
     meter = Meter(lab, system)
     await asyncio.sleep(seconds)
     cost = meter.read()

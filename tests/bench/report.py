@@ -21,7 +21,7 @@ def table(rows: list[Row], measured: Measured) -> str:
     lines = [f"{'what':<62} {'ours':>9} {'stock':>9} {'ratio':>7}  {'asked':<14} reached"]
     for row in rows:
         if values := measured.get(row.key):
-            part = "" if (found := ratio(values)) is None else f"{found:.2f}"
+            part = "" if (found := ratio(values)) is None else f"{found:.2g}"
             what = f"{row.what}, {row.unit}" if row.unit else row.what
             lines.append(
                 f"{what:<62} {_number(values.get('ours')):>9} {_number(values.get('stock')):>9} "

@@ -121,9 +121,12 @@ def forged_mark(scene: Scene) -> None:
 @row("job", "its number is used again, for a stranger's, while the hub is stopped", mortals=1)
 def number_used_again(scene: Scene) -> None:
     person = scene.mortals[0]
-    forget_soon = scene.hosts.edited(CONTROLLER, "/etc/slurm/slurm.conf", "$ a MinJobAge=2", "scontrol reconfigure")
-    with scene.hosts.stopped(HUB, scene.target.hub_unit), forget_soon:
+    # Slurm forgets an ended job soon, and there is one number only that it may give next.
+    numbers = rf"$ a MinJobAge=2\nFirstJobId={person.job}\nMaxJobId={int(person.job) + 1}"
+    reused = scene.hosts.edited(CONTROLLER, "/etc/slurm/slurm.conf", numbers, "scontrol reconfigure")
+    with scene.hosts.stopped(HUB, scene.target.hub_unit), reused:
         scene.slurm.wait_for_answer()
         scene.cancel_by_admin(person)
-        scene.add_stranger(number=person.job)
+        scene.slurm.wait_until_forgotten(person.job)
+        assert scene.add_stranger() == person.job, "Slurm should have given the number again"
     scene.wait_for_hub()

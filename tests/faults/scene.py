@@ -174,21 +174,18 @@ class Scene:
             if person.name in self.expected.dead:
                 self.slurm.wait_for_end(person.job)
 
-    def add_stranger(self, like: Person | None = None, number: str = "") -> None:
-        """Submit a job of somebody else: with the name and the mark of a session's job, or with a job's number."""
+    def add_stranger(self, like: Person | None = None) -> str:
+        """Submit a job of somebody else, with the name and the mark of a session's job if it is to be like one."""
         words = ["--job-name=stranger"]
         if like is not None:
             shown = self.hosts.output(CONTROLLER, f"scontrol show job --oneliner {like.job}")
             facts = dict(word.split("=", 1) for word in shown.split() if "=" in word)
             words = [f"--job-name={facts['JobName']}", f"--comment={facts.get('Comment', '')}"]
-        words += [f"--uid={self.stranger.name}", f"--account={self.account}", "--output=/dev/null", "--chdir=/"]
-        words += [f"--jobid={number}"] if number else []
-        order = f"sbatch --parsable {shlex.join(words)} --wrap='sleep 900'"
-        # A number is free again only once Slurm has forgotten the job that had it.
-        done = wait_for(
-            lambda: (tried := self.hosts.run(CONTROLLER, order)).returncode == 0 and tried, "Slurm to take the job", 120
-        )
-        self.expected.strangers.add(done.stdout.strip())
+        words += [f"--account={self.account}", "--output=/dev/null", "--chdir=/", "--wrap=sleep 900"]
+        order = f"runuser -u {self.stranger.name} -- sbatch --parsable {shlex.join(words)}"
+        number = self.hosts.output(CONTROLLER, order)
+        self.expected.strangers.add(number)
+        return number
 
     # -- the hub
 

@@ -21,6 +21,7 @@ from davide_hub.broker.protocol import Answer, Cancel, Claim, Log, Login, Look, 
 from davide_hub.broker.sessions import SessionKeeper
 from davide_hub.broker.verbs import SiteFile, Verbs
 from pydantic import SecretStr
+from support.broker import verbs_over
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = ROOT / "ansible/inventory/local/group_vars/all/site.yml"
@@ -83,7 +84,7 @@ def broker(tmp_path, command, home):
         Ledger(tmp_path / "ledger"),
         load_marker(tmp_path / "mark.json"),
     )
-    broker = Verbs(site, tickets, keeper, "davide-hub")
+    broker = verbs_over(tmp_path, site, keeper)
     tickets.give("student01", os.getuid())
     return broker
 

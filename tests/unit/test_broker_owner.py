@@ -127,11 +127,12 @@ def test_an_honest_none_is_a_header_without_jobs(says):
         Outcome(0, QUEUE.split("\n", 1)[1], ""),
         Outcome(0, "slurm_load_jobs: something new\n", ""),
         Outcome(0, QUEUE[:-7], ""),
+        Outcome(0, HEADER, "squeue: error: Invalid user: student01\n"),
         Outcome(1, HEADER, "slurm_load_jobs error: Unable to contact slurm controller (connect failure)"),
         Outcome(-9, "", ""),
         TookTooLong(),
     ],
-    ids=["empty", "no header", "words", "cut off", "failed", "killed", "hung"],
+    ids=["empty", "no header", "words", "cut off", "no such user", "failed", "killed", "hung"],
 )
 def test_no_answer_is_not_none(says, outcome):
     says(outcome)

@@ -166,7 +166,7 @@ def asked_twice(version: str, states: str) -> list[str]:
 
     async def scenario():
         await view.look("20")
-        slurm.now += 14
+        slurm.now += 16
         slurm.answers["squeue"] = Outcome(0, states)
         assert (await view.look("20")).phase is Phase.RUNNING
 
@@ -215,7 +215,7 @@ def test_one_query_answers_for_all():
         first = await view.look("20")
         slurm.now += 1
         await view.look("21")
-        slurm.now += 13
+        slurm.now += 15
         return first, [await view.look(n) for n in ("21", "20", "21", "20")]
 
     first, jobs = asyncio.run(scenario())
@@ -236,7 +236,7 @@ def test_many_who_ask_at_once_share_a_query():
 
 
 @pytest.mark.parametrize(
-    ("took", "minutes", "queries"), [(0.01, 10, 46), (2, 10, 14), (10, 10, 9)], ids=["quick", "slow", "very slow"]
+    ("took", "minutes", "queries"), [(0.01, 10, 40), (2, 10, 14), (10, 10, 9)], ids=["quick", "slow", "very slow"]
 )
 def test_slurm_is_left_alone_for_twenty_times_what_it_took(took, minutes, queries):
     slurm = Slurm(Outcome(0, QUEUE), takes=took)
@@ -305,10 +305,10 @@ def test_many_that_vanish_at_once_are_an_alarm_and_no_end(monkeypatch):
 
     async def scenario():
         await asyncio.gather(*(view.look(n) for n in ("20", "21", "22", "23")))
-        slurm.now += 14
+        slurm.now += 16
         await view.look("20")
         slurm.answers["squeue"] = NONE
-        slurm.now += 14
+        slurm.now += 16
         return [await view.look(n) for n in ("20", "21", "22", "23")]
 
     assert asyncio.run(scenario()) == [UNKNOWN] * 4

@@ -18,6 +18,7 @@ from davide_lab.place import read_json, release
 from davide_lab.say import Problem, line, minutes
 from davide_lab.toolbox import install_packages
 
+FUZZ_REQUESTS = 200_000
 BROWSER_PACKAGES = ["chromium", "fonts-dejavu-core"]
 CONTROLS = ("stock", "never_dead", "absence_is_death")
 
@@ -41,9 +42,13 @@ def tool(name: str) -> str:
 def check(root: Path) -> int:
     """Run ruff, mypy, ansible-lint and the unit tests side by side, and print what each found."""
     python_sources = ["davide", "ansible/lab", "hub", "kernels", "notebooks", "tests"]
+    files = sorted((root / "tests/unit").glob("test_*.py"))
+    tests = {first: [str(path) for path in files if (path.name < "test_h") is first] for first in (True, False)}
     commands = {
         "ansible-lint": [tool("ansible-lint"), "--offline", "--strict", "-q"],
-        "unit tests": [sys.executable, "-m", "pytest", "-q", "tests/unit", "tests/golden"],
+        # In two, so that both cores have some.
+        "unit tests from a to g": [sys.executable, "-m", "pytest", "-q", "tests/golden", "tests/fuzz", *tests[True]],
+        "unit tests from h to z": [sys.executable, "-m", "pytest", "-q", *tests[False]],
         "mypy": [tool("mypy"), "--no-error-summary"],
         "ruff": [tool("ruff"), "check", "--quiet", *python_sources],
     }
@@ -61,7 +66,7 @@ def run_check(root: Path, name: str, command: list[str]) -> int:
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     result = "all right" if not done.returncode else f"status {done.returncode}"
     line(f"{name}: {result}, {minutes(time.monotonic() - start)}")
-    if done.returncode or name == "unit tests":
+    if done.returncode or name.startswith("unit tests"):
         line((done.stdout + done.stderr).rstrip())
     return done.returncode
 
@@ -229,6 +234,11 @@ def soak(root: Path) -> int:
     return tell([*outcomes, run_pytest(root, "soak", ("-s", "tests/faults/soak.py"), {"DAVIDE_FAULTS_TARGET": "ours"})])
 
 
+def fuzz(root: Path) -> int:
+    """Send the broker and the options as many requests as the suite has no time for, other ones each time."""
+    return tell([run_pytest(root, "fuzz", ("tests/fuzz",), {"DAVIDE_FUZZ_REQUESTS": str(FUZZ_REQUESTS)})])
+
+
 LONG: dict[str, Callable[[Path], int]] = {
     "trixie": other_release,
     "timings": timings,
@@ -236,6 +246,7 @@ LONG: dict[str, Callable[[Path], int]] = {
     "faults": all_faults,
     "controls": controls,
     "soak": soak,
+    "fuzz": fuzz,
 }
 
 

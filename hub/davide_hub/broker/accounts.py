@@ -12,11 +12,11 @@ import pamela
 
 # Below are the system's own accounts (login.defs: UID_MIN).
 _FIRST_UID = 1000
-_NOBODY = 65534
+NOBODY = 65534
 _NO_LOGIN_SHELLS = ("nologin", "false")
 
 # Linux-PAM's numbers, _pam_types.h: the password was right, the account may not be used now.
-_ACCOUNT_REFUSED = {
+ACCOUNT_REFUSED = {
     6: "may not log in here at this time",
     12: "has a password that must be changed first: log in to the cluster with ssh, which asks for a new one",
     13: "has expired: ask the cluster's support",
@@ -61,7 +61,7 @@ def find_account(name: str) -> Account:
     except KeyError:
         raise WrongPassword from None
     # A directory may match names loosely (sssd ignores case): tickets and files go by the one true name.
-    if entry.pw_name != name or entry.pw_uid < _FIRST_UID or entry.pw_uid == _NOBODY:
+    if entry.pw_name != name or entry.pw_uid < _FIRST_UID or entry.pw_uid == NOBODY:
         raise WrongPassword
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, Path(entry.pw_dir), entry.pw_shell)
 
@@ -88,8 +88,8 @@ def check_password(account: Account, password: str, service: str) -> None:
     try:
         pamela.authenticate(account.name, password, service=service, resetcred=0)
     except pamela.PAMError as error:
-        if error.errno in _ACCOUNT_REFUSED:
-            raise NotAllowed(f"Your account {account.name} {_ACCOUNT_REFUSED[error.errno]}.") from None
+        if error.errno in ACCOUNT_REFUSED:
+            raise NotAllowed(f"Your account {account.name} {ACCOUNT_REFUSED[error.errno]}.") from None
         if error.errno in _PAM_CANNOT_TELL:
             raise CannotTell(str(error)) from None
         raise WrongPassword from None
@@ -108,9 +108,14 @@ def check_membership(account: Account, group: str) -> None:
     except KeyError:
         raise CannotTell(f"this host knows no group {group}") from None
     if members not in os.getgrouplist(account.name, account.gid):
-        raise NotAllowed(
-            f"Your account {account.name} is not in the group {group}, whose members may use this service. "
-            "Ask your teacher or the cluster's support to add it."
-        )
+        raise NotAllowed(not_in_group(account.name, group))
     if Path(account.shell).name in _NO_LOGIN_SHELLS:
         raise NotAllowed(f"Your account {account.name} may not log in to the cluster: ask its support.")
+
+
+def not_in_group(name: str, group: str) -> str:
+    """Return the sentence for who is not among those who may use the service."""
+    return (
+        f"Your account {name} is not in the group {group}, whose members may use this service. "
+        "Ask your teacher or the cluster's support to add it."
+    )

@@ -76,7 +76,7 @@ def identity(account: Account) -> dict[str, Any]:
 
 def session_log(account: Account, key: str) -> Path:
     """Return where the session's log is to be written."""
-    return in_user.session_folder(account.home, key) / "session.log"
+    return Path(in_user.session_folder(str(account.home), key), "session.log")
 
 
 def _environment(account: Account) -> dict[str, str]:

@@ -12,19 +12,25 @@ from pydantic import SecretStr, ValidationError
 
 from davide_hub.broker.protocol import (
     BadMessage,
+    Ban,
     Cancel,
     Claim,
     Close,
+    Done,
+    Identity,
     Log,
     Login,
     Look,
     Recall,
     Refusal,
     RefusalKind,
+    Refusals,
     Request,
+    Revoke,
     Sessions,
     Submit,
     Ticket,
+    Unban,
     decode_reply,
     encode_request,
 )
@@ -67,6 +73,16 @@ class LedgerEntry:
 
 
 @dataclass(frozen=True)
+class TurnedOut:
+    """Somebody whose sessions end and whose tokens are void; see `broker.outcasts.Outcast`."""
+
+    user: str
+    kind: str
+    sentence: str
+    since: float
+
+
+@dataclass(frozen=True)
 class BrokerClient:
     """Asks the broker, one connection per request.
 
@@ -75,13 +91,21 @@ class BrokerClient:
 
     socket: Path
 
-    async def login(self, user: str, password: str) -> str:
+    async def login(self, user: str, password: str, address: str = "") -> str:
         """Return the account's name if the password is right; the user then holds a ticket."""
         try:
-            request = Login(user=user, password=SecretStr(password))
+            request = Login(user=user, password=SecretStr(password), address=address)
         except ValidationError:
             # Nothing that could be an account: the same answer as for an unknown one.
             raise BrokerRefused("wrong_password", "Wrong user name or password.") from None
+        return await self._ask(request)
+
+    async def identify(self, token: str, address: str = "") -> str:
+        """Return the account that an ID token names; the user then holds a ticket."""
+        try:
+            request = Identity(token=SecretStr(token), address=address)
+        except ValidationError:
+            raise BrokerRefused("not_allowed", "The log-in is not valid here. Log in again.") from None
         return await self._ask(request)
 
     async def holds_ticket(self, user: str) -> bool:
@@ -126,6 +150,18 @@ class BrokerClient:
     async def log_end(self, user: str, session_key: str) -> str:
         """Return the last lines of the session's log, or nothing."""
         return await self._ask(Log(user=user, session_key=session_key))
+
+    async def refusals(self) -> list[TurnedOut]:
+        """Return whom the hub is to turn out."""
+        return [TurnedOut(**row) for row in json.loads(await self._ask(Refusals()))]
+
+    async def done(self, user: str, since: float) -> None:
+        """Tell that a revocation was carried out."""
+        await self._ask(Done(user=user, since=since))
+
+    async def order(self, request: Ban | Unban | Revoke) -> str:
+        """Give one of root's orders."""
+        return await self._ask(request)
 
     async def _ask(self, request: Request, seconds: float = _REPLY_SECONDS) -> str:
         try:

@@ -2,7 +2,8 @@
 
 A program of its own, started by `as_user.py` with the user's identity, umask 077, and nothing of the broker's
 environment. What it is to do comes as JSON on its standard input; Slurm's command takes its place, so that
-the broker gets the exit code and the words of Slurm itself. Only the standard library: it runs with -I -S.
+the broker gets the exit code and the words of Slurm itself. Only the standard library, and little of it: it runs
+with -I -S, several times for each session, and importing pathlib and typing would double its time.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import json
 import os
 import signal
 import sys
-from contextlib import suppress
-from pathlib import Path
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _FOLDER = ".local/share/davide-hub"
 _ENVIRONMENT = "environment.json"
@@ -30,9 +32,9 @@ _QUEUE = ("squeue", "--all", "--states=all", "--format=%i|%T|%B|%r|%U|%V|%k")
 _RECORD = ("sacct", "--parsable2", "--allocations", "--format=JobIDRaw,State,NodeList,UID")
 
 
-def session_folder(home: Path, key: str) -> Path:
+def session_folder(home: str, key: str) -> str:
     """Return the folder of a session's files in the user's home."""
-    return home / _FOLDER / key
+    return f"{home}/{_FOLDER}/{key}"
 
 
 def main() -> None:
@@ -56,32 +58,33 @@ def _do(verb: str, order: dict[str, Any]) -> None:
         case "cancel":
             _become("scancel", "--", *order["jobs"])
         case "discard":
-            (_folder(order) / _ENVIRONMENT).unlink(missing_ok=True)
+            _remove(f"{_folder(order)}/{_ENVIRONMENT}")
         case "recall":
             # A line each: both are JSON that was written without line breaks.
             for name in (_ENVIRONMENT, _LISTENING):
-                with suppress(FileNotFoundError):
-                    _print_end(_folder(order) / name, _ENVIRONMENT_BYTES)
+                path = f"{_folder(order)}/{name}"
+                if os.path.lexists(path):
+                    _print_end(path, _ENVIRONMENT_BYTES)
                 print(flush=True)
         case "log":
-            _print_end(_folder(order) / "session.log", _READ_BYTES)
+            _print_end(f"{_folder(order)}/session.log", _READ_BYTES)
 
 
-def _folder(order: dict[str, Any]) -> Path:
-    return session_folder(Path.home(), order["session_key"])
+def _folder(order: dict[str, Any]) -> str:
+    return session_folder(os.environ["HOME"], order["session_key"])
 
 
-def _submit(folder: Path, order: dict[str, Any]) -> None:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = folder / f".{_ENVIRONMENT}"
-    draft.unlink(missing_ok=True)
-    with draft.open("x") as file:  # 0600 by the umask, from the first byte on
+def _submit(folder: str, order: dict[str, Any]) -> None:
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    draft = f"{folder}/.{_ENVIRONMENT}"
+    _remove(draft)
+    with open(draft, "x") as file:  # 0600 by the umask, from the first byte on
         json.dump(order["environment"], file)
-    draft.replace(folder / _ENVIRONMENT)
+    os.replace(draft, f"{folder}/{_ENVIRONMENT}")
     # Slurm hands the submitter's umask and limits on to the job. Ours are none of the user's business:
     # the umask is the usual one again, and --propagate=NONE leaves the limits to the compute node.
     os.umask(0o022)
-    os.chdir(Path.home())  # the job starts where its submitter stands
+    os.chdir(os.environ["HOME"])  # the job starts where its submitter stands
     stdin = os.memfd_create("session.sbatch")
     os.write(stdin, order["script"].encode())
     os.lseek(stdin, 0, os.SEEK_SET)
@@ -90,7 +93,12 @@ def _submit(folder: Path, order: dict[str, Any]) -> None:
     _become("sbatch", "--parsable", "--propagate=NONE", f"--comment={order['mark']}")
 
 
-def _print_end(path: Path, size: int) -> None:
+def _remove(path: str) -> None:
+    if os.path.lexists(path):
+        os.unlink(path)
+
+
+def _print_end(path: str, size: int) -> None:
     # A link could lead anywhere the user may read, and a pipe would keep us waiting.
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as file:

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 TICKET_SECONDS = 24 * 3600
@@ -22,9 +23,23 @@ class Tickets:
         self._folder = made(folder)
         self._clock = clock
 
-    def give(self, user: str, uid: int) -> None:
-        """Note that the user has just proved who they are."""
-        write(self._folder / user, {"uid": uid, "expires": self._clock() + TICKET_SECONDS})
+    def give(self, user: str, uid: int) -> str:
+        """Note that the user has just proved who they are; return a name for this log-in."""
+        login = token_hex(4)
+        write(self._folder / user, {"uid": uid, "expires": self._clock() + TICKET_SECONDS, "login": login})
+        return login
+
+    def drop(self, user: str) -> None:
+        """Take the user's ticket away."""
+        (self._folder / user).unlink(missing_ok=True)
+
+    def login_of(self, user: str) -> str:
+        """Return the name of the user's last log-in, for the audit trail; empty without one."""
+        return str(read(self._folder / user).get("login", ""))
+
+    def holders(self) -> list[str]:
+        """Return who holds a ticket."""
+        return [path.name for path in self._folder.glob("[!.]*") if self.holds(path.name, None)]
 
     def holds(self, user: str, uid: int | None) -> bool:
         """Return whether the user holds a ticket: for this uid, since names are given to new people.

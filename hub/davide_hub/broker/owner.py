@@ -30,6 +30,8 @@ _UNCLEAR = re.compile(
 # What scancel says of a job that has ended, or that Slurm has forgotten since: what was asked for.
 _ENDED_ALREADY = ("already completing or completed", "Invalid job id specified")
 
+_NO_SUCH_USER = "Invalid user"
+
 _QUEUE_LINE = re.compile(r"([0-9]+)\|([A-Z_]+)\|([^|]*)\|([^|]*)\|([0-9]+)\|([0-9T:-]+|N/A)\|(.*)")
 _RECORD = re.compile(r"([0-9]+)\|([A-Z_]+)(?: by ([0-9]+))?\|([^|]*)\|([0-9]+)")
 
@@ -103,6 +105,9 @@ def jobs(account: Account) -> list[OwnersJob]:
     outcome = _run(account, {"verb": "queue", "user": account.name}, _QUERY_SECONDS)
     # The header is how an honest "none" differs from no answer, and the last line break how a whole one from half.
     if outcome.code != 0 or not outcome.out.startswith("JOBID|") or not outcome.out.endswith("\n"):
+        raise SlurmSilent(_said(outcome))
+    # A directory that does not know the user just now: squeue says so, shows no job at all, and ends with 0.
+    if _NO_SUCH_USER in outcome.err:
         raise SlurmSilent(_said(outcome))
     # A user may write any text into a comment, line breaks too: what is no line of squeue's is passed over.
     found = (_QUEUE_LINE.fullmatch(line) for line in outcome.out.splitlines())

@@ -19,12 +19,17 @@ JobNumber = Annotated[str, Field(pattern=r"^[0-9]{1,10}\z")]
 ProfileName = Annotated[str, Field(min_length=1, max_length=64)]
 # The hub's own variables only: PATH, LD_PRELOAD or PYTHONPATH would be a taken hub's code in the user's job.
 Variable = Annotated[str, Field(pattern=r"^JUPYTERHUB_[A-Z_]{1,60}\z")]
+# Where a browser is, as the hub has it; for the audit trail.
+Address = Annotated[str, Field(pattern=r"^[0-9A-Fa-f:.]{0,45}\z")]
+Reason = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]{0,200}\z")]
 Value = Annotated[str, Field(max_length=8192, pattern=r"^[^\x00]*\z")]
 
 RefusalKind = Literal[
     "wrong_password",  # the log-in failed; whether the account exists is not said
+    "too_many",  # wrong passwords for this account: none is tried for a while
     "not_allowed",  # the account is real, and may not use this service
     "no_ticket",  # the user's last log-in is too long ago
+    "unknown_user",  # root names somebody of whom there is nothing to lift
     "unknown_session",  # no such session of this user
     "ended",  # the session was ended before: its key starts nothing any more
     "unknown_profile",
@@ -45,6 +50,15 @@ class Login(_Message):
     verb: Literal["login"] = "login"
     user: UserName
     password: Annotated[SecretStr, Field(min_length=1, max_length=1024)]
+    address: Address = ""
+
+
+class Identity(_Message):
+    """Check an ID token of OpenID Connect, and give its owner a ticket."""
+
+    verb: Literal["identity"] = "identity"
+    token: Annotated[SecretStr, Field(min_length=1, max_length=16384)]
+    address: Address = ""
 
 
 class Ticket(_Message):
@@ -120,7 +134,63 @@ class Log(_Message):
     session_key: SessionKey
 
 
-Request = Login | Ticket | Submit | Cancel | Close | Look | Sessions | Recall | Claim | Log
+class Refusals(_Message):
+    """Whom is the hub to turn out?"""
+
+    verb: Literal["refusals"] = "refusals"
+
+
+class Done(_Message):
+    """The hub has carried out a revocation: no token, no session from before it is left."""
+
+    verb: Literal["done"] = "done"
+    user: UserName
+    since: float
+
+
+class Ban(_Message):
+    """Root's: let a user in no more."""
+
+    verb: Literal["ban"] = "ban"
+    user: UserName
+    reason: Reason = ""
+
+
+class Unban(_Message):
+    """Root's: let a user in again."""
+
+    verb: Literal["unban"] = "unban"
+    user: UserName
+
+
+class Revoke(_Message):
+    """Root's: void tickets, tokens and sessions that a user has up to now."""
+
+    verb: Literal["revoke"] = "revoke"
+    user: UserName
+
+
+# Not even the hub may ask for these.
+ROOTS_OWN = (Ban, Unban, Revoke)
+
+Request = (
+    Login
+    | Identity
+    | Ticket
+    | Submit
+    | Cancel
+    | Close
+    | Look
+    | Sessions
+    | Recall
+    | Claim
+    | Log
+    | Refusals
+    | Done
+    | Ban
+    | Unban
+    | Revoke
+)
 _REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="verb")])
 
 
@@ -152,6 +222,8 @@ def encode_request(request: Request) -> bytes:
     data = request.model_dump()
     if isinstance(request, Login):
         data["password"] = request.password.get_secret_value()
+    if isinstance(request, Identity):
+        data["token"] = request.token.get_secret_value()
     return _line(data)
 
 

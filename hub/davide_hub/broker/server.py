@@ -16,9 +16,12 @@ import threading
 import time
 from pathlib import Path
 
+from davide_hub.broker.audit import FOLDER as AUDIT
+from davide_hub.broker.audit import Audit
 from davide_hub.broker.keep import Tickets
 from davide_hub.broker.ledger import Ledger
 from davide_hub.broker.mark import load_marker
+from davide_hub.broker.outcasts import Outcasts
 from davide_hub.broker.protocol import (
     MAX_LINE,
     BadMessage,
@@ -30,6 +33,7 @@ from davide_hub.broker.protocol import (
 )
 from davide_hub.broker.sessions import SessionKeeper
 from davide_hub.broker.verbs import SiteFile, Verbs
+from davide_hub.broker.watch import Watch, asking
 from davide_hub.render import SPAWNER_TEMPLATES
 
 SOCKET = Path("/run/davide-broker/broker.sock")
@@ -54,12 +58,16 @@ def main() -> None:
         Ledger(arguments.state / "ledger"),
         load_marker(arguments.state / "mark.json"),
     )
-    verbs = Verbs(site, tickets, keeper, arguments.pam_service)
+    outcasts = Outcasts(arguments.state)
+    watch = Watch(keeper, outcasts, asking(lambda: site.read().group, arguments.pam_service))
+    audit = Audit(arguments.audit, lambda: site.read().audit.keep_days)
+    verbs = Verbs(site, tickets, keeper, arguments.pam_service, outcasts, watch, audit)
     callers = {0, pwd.getpwnam(arguments.hub_user).pw_uid}
     with Server(arguments.socket, verbs, callers) as server:
         _let_connect(arguments.socket, grp.getgrnam(arguments.hub_user).gr_gid)
         signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
         tell_systemd("READY=1")
+        threading.Thread(target=watch.run, daemon=True).start()
         server.serve_forever()
 
 
@@ -83,14 +91,16 @@ class _Connection(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         caller = peer_uid(self.connection)
-        if caller not in self.server.callers:
-            self._reply(None, Refusal(kind="not_allowed", sentence="Only the hub may ask the broker."), 0)
-            return
         started = time.monotonic()
         request: Request | None = None
         try:
-            request = decode_request(self.rfile.readline(MAX_LINE + 1))
-            reply = self.server.verbs.answer(request)
+            # Read first, whoever it is: closing on what was not read can cost the other side its answer.
+            line = self.rfile.readline(MAX_LINE + 1)
+            if caller not in self.server.callers:
+                self._reply(None, Refusal(kind="not_allowed", sentence="Only the hub may ask the broker."), 0)
+                return
+            request = decode_request(line)
+            reply = self.server.verbs.answer(request, caller)
         except BadMessage as error:
             reply = Refusal(kind="bad_request", sentence=f"Not a request: {error}.")
         except OSError as error:
@@ -145,6 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--socket", type=Path, default=SOCKET)
     parser.add_argument("--state", type=Path, default=STATE, help="where tickets, ledger and the marks' key are kept")
     parser.add_argument("--site", type=Path, default=SITE, help="the site's facts")
+    parser.add_argument("--audit", type=Path, default=AUDIT, help="the folder of the audit trail")
     parser.add_argument("--templates", type=Path, default=SPAWNER_TEMPLATES, help="the folder of session.sbatch.j2")
     parser.add_argument("--hub-user", default="davide-hub", help="the account of the hub: only it, and root, may ask")
     parser.add_argument("--pam-service", default="davide-hub", help="a file in /etc/pam.d")

@@ -245,6 +245,8 @@ class SessionKeeper:
     def recall(self, request: Recall) -> str:
         """Return as JSON what a session was started with; refuse what is not what the broker handed out."""
         entry = self._entry(request.session_key, request.user)
+        if entry.state in ("closing", "closed"):
+            raise Refused("ended", "This session was ended already.")
         kept = _kept(owner.recall(_account(entry), entry.key))
         if not kept.token:
             raise Refused("failed", "The session's secrets are gone, so it can't be taken up again.")

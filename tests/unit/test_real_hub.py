@@ -1,0 +1,318 @@
+"""A real hub in a process of its own, the broker's real socket, and a real provider to log in at; Slurm is pretended.
+
+The browser is one of ours, which shows the proxy's certificate.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import requests
+import yaml
+from davide_hub.broker import owner, server, sessions, verbs
+from davide_hub.broker.keep import Tickets
+from davide_hub.broker.ledger import Ledger
+from davide_hub.broker.mark import Marker
+from davide_hub.broker.protocol import Ban, Revoke
+from davide_hub.broker.sessions import SessionKeeper
+from davide_hub.broker.standing import Standing
+from davide_hub.broker.verbs import SiteFile
+from davide_hub.certificates import prepare
+from support.broker import verbs_over
+from support.pretend import Slurm, find_account
+from support.provider import SECRET, Provider
+
+ROOT = Path(__file__).resolve().parents[2]
+LOCAL = ROOT / "ansible/inventory/local/group_vars/all/site.yml"
+CONFIG = """
+from pathlib import Path
+from jupyterhub.proxy import Proxy
+from davide_hub import doorkeeper
+from davide_hub.configure import configure
+from davide_hub.facts import load_site
+
+class NoProxy(Proxy):
+    should_start = False
+
+    # The test's browser talks to the hub itself.
+    async def add_route(self, routespec, target, data): pass
+    async def delete_route(self, routespec): pass
+    async def get_all_routes(self): return {}
+
+doorkeeper._EVERY_SECONDS = 0.5
+here = Path(HERE)
+c = get_config()
+configure(c, load_site(here / "site.yml"), state=here, tls=here / "tls", broker=here / "socket")
+c.JupyterHub.proxy_class = NoProxy
+c.JupyterHub.log_level = "DEBUG"
+"""
+
+
+class Way:
+    """A hub of a site that logs in at a provider, and browsers for it."""
+
+    def __init__(self, url: str, folder: Path, provider: Provider, broker: verbs.Verbs, slurm: Slurm) -> None:
+        self.url, self.folder, self.provider, self.broker, self.slurm = url, folder, provider, broker, slurm
+        self.log = folder / "log"
+
+    def browser(self) -> requests.Session:
+        """Return a browser without cookies."""
+        made = requests.Session()
+        made.trust_env = False  # else this machine's own authorities would stand in for ours
+        # The hub hears its proxy alone, so this one shows the proxy's certificate.
+        made.cert = (str(self.folder / "tls/proxy.crt"), str(self.folder / "tls/proxy.key"))
+        made.verify = str(self.folder / "tls/gate.crt")
+        return made
+
+    def states(self) -> list[str]:
+        """Return the states of all sessions that may still have a job, by the ledger."""
+        return [entry.state for entry in self.broker.sessions.ledger.open()]
+
+    def log_in(self, browser: requests.Session) -> requests.Response:
+        """Press the button of the log-in page; return where that ends."""
+        return browser.get(f"{self.url}/hub/oauth_login?next=/hub/token", timeout=30)
+
+
+@pytest.fixture(scope="module")
+def way(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("way")
+    patch = pytest.MonkeyPatch()
+    slurm = Slurm()
+    for name in ("submit", "jobs", "record", "cancel", "discard", "recall", "log_end"):
+        patch.setattr(owner, name, getattr(slurm, name))
+    for module in (verbs, sessions):
+        patch.setattr(module, "find_account", find_account)
+        patch.setattr(module, "check_membership", lambda *_: None)
+    patch.setattr(server, "peer_uid", lambda _connection: 990)
+    prepare(folder / "tls", "127.0.0.1")
+    with Provider() as provider:
+        url = _write_site(folder, provider)
+        site = SiteFile(folder / "site.yml")
+        keeper = SessionKeeper(
+            site.read,
+            ROOT / "spawner_templates",
+            Tickets(folder / "tickets"),
+            Ledger(folder / "ledger"),
+            Marker("0" * 8, b"key"),
+        )
+        broker = verbs_over(folder, site, keeper)
+        with server.Server(folder / "socket", broker, {990}) as listening:
+            threading.Thread(target=listening.serve_forever, args=(0.05,)).start()
+            try:
+                yield from _hub(Way(url, folder, provider, broker, slurm))
+            finally:
+                listening.shutdown()
+    patch.undo()
+
+
+def _hub(way):
+    config = way.folder / "config.py"
+    config.write_text(f"HERE = {str(way.folder)!r}\n{CONFIG}")
+    command = [sys.executable, "-m", "davide_hub.app", "--config", str(config)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "hub"), "CONFIGPROXY_AUTH_TOKEN": "made-up"}
+    with (
+        way.log.open("w") as output,
+        subprocess.Popen(command, cwd=way.folder, env=environment, stdout=output, stderr=output) as hub,
+    ):
+        try:
+            _wait_until_it_answers(way, hub)
+            yield way
+        finally:
+            hub.terminate()
+
+
+def _wait_until_it_answers(way, hub):
+    for _ in range(600):
+        assert hub.poll() is None, way.log.read_text()[-3000:]
+        try:
+            way.browser().get(f"{way.url}/hub/health", timeout=10)
+        except requests.ConnectionError:
+            threading.Event().wait(0.1)
+        else:
+            return
+    pytest.fail(f"the hub does not answer: {way.log.read_text()[-3000:]}")
+
+
+def _write_site(folder, provider):
+    with socket.socket() as one, socket.socket() as other:
+        for each in (one, other):
+            each.bind(("127.0.0.1", 0))
+        port, unused = one.getsockname()[1], other.getsockname()[1]
+    facts = yaml.safe_load(LOCAL.read_text())
+    (folder / "secret").write_text(f"{SECRET}\n")
+    site = facts["site"]
+    site["hub"] |= {"address": "127.0.0.1", "api_port": port, "proxy_api_port": unused}
+    site["public_url"] = f"https://127.0.0.1:{port}"
+    site["login"] = provider.facts(client_secret_file=str(folder / "secret"))
+    (folder / "site.yml").write_text(yaml.safe_dump(facts))
+    return site["public_url"]
+
+
+@pytest.fixture(autouse=True)
+def honest(way):
+    """Let the provider say who student01 is, and sign with its own key."""
+    way.provider.claims = {"preferred_username": "student01"}
+    way.provider.signs_with = (way.provider.key, way.provider.kid)
+
+
+def test_the_log_in_page_names_the_provider(way):
+    page = way.browser().get(f"{way.url}/hub/login", timeout=30).text
+    assert "University log-in" in page
+    assert "Your name and password" not in page
+
+
+def test_who_the_provider_has_signed_for_is_in(way):
+    browser = way.browser()
+    page = way.log_in(browser)
+    assert (page.status_code, page.url) == (200, f"{way.url}/hub/token")
+    assert "student01" in page.text
+    assert way.broker.tickets.holds("student01", 3001)
+
+
+def test_a_provider_that_signs_with_another_key_lets_nobody_in(way):
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    way.provider.claims = {"preferred_username": "student02"}
+    way.provider.signs_with = (ec.generate_private_key(ec.SECP256R1()), way.provider.kid)
+    page = way.log_in(way.browser())
+    assert page.status_code == 403
+    assert "University log-in is not valid here" in page.text
+    assert not way.broker.tickets.holds("student02", None)
+
+
+def test_somebody_without_an_account_reads_what_to_do(way):
+    way.provider.claims = {"preferred_username": "ann"}
+    page = way.log_in(way.browser())
+    assert page.status_code == 403
+    assert "There is no account ann on the cluster. Ask its support to add you." in page.text
+
+
+def test_an_answer_that_this_browser_did_not_ask_for_is_refused(way):
+    stolen = way.browser().get(f"{way.url}/hub/oauth_login", timeout=30, allow_redirects=False)
+    answer = requests.get(stolen.headers["Location"], timeout=30, allow_redirects=False).headers["Location"]
+    page = way.browser().get(answer, timeout=30)
+    assert page.status_code == 400
+
+
+def test_a_revocation_asks_for_the_log_in_again(way, wait_for):
+    browser = way.browser()
+    way.log_in(browser)
+    way.broker.answer(Revoke(user="student01"), 0)
+    wait_for(
+        lambda: browser.get(f"{way.url}/hub/token", timeout=30, allow_redirects=False).status_code == 302,
+        "the cookie of a revoked user still opens pages",
+    )
+    assert way.log_in(browser).status_code == 200
+
+
+def test_a_banned_user_is_out_and_reads_why(way, wait_for):
+    way.provider.claims = {"preferred_username": "student02"}
+    browser = way.browser()
+    assert way.log_in(browser).status_code == 200
+    token = _own_token(way, browser)
+    assert _ask(way, token, "GET", "user").status_code == 200
+    started = _ask(way, token, "POST", "users/student02/server", {"profile": "no-gpu"})
+    assert started.status_code in (201, 202), started.text
+    wait_for(lambda: way.states() == ["submitted"], "no session was submitted")
+    way.broker.answer(Ban(user="student02", reason="mining"), 0)
+    wait_for(lambda: way.states() == ["closing"], "the session of a banned user goes on")
+    assert way.slurm.jobs(find_account("student02")) == []
+    assert _ask(way, token, "GET", "user").status_code == 403
+    page = way.log_in(browser)
+    assert page.status_code == 403
+    assert "closed this service to student02 (mining)" in page.text
+    assert "closed this service" in _saved_state(way, "student02")
+
+
+def test_an_account_that_is_refused_is_out_and_reads_why(way, wait_for):
+    before = len(way.states())
+    browser = way.browser()
+    way.log_in(browser)
+    _ask(way, _own_token(way, browser, "student01"), "POST", "users/student01/server", {"profile": "no-gpu"})
+    wait_for(lambda: "submitted" in way.states(), "no session was submitted")
+    good = way.broker.watch.look
+    expired = Standing("refused", "Your account student01 has expired.")
+    way.broker.watch.look = lambda users: good(users) | {"student01": expired}
+    for _ in range(2):
+        way.broker.watch.once()
+    wait_for(lambda: way.states() == ["closing"] * (before + 1), "the session of a refused account goes on")
+    assert way.slurm.jobs(find_account("student01")) == []
+    assert "Your account student01 has expired." in way.log_in(browser).text
+    way.broker.watch.look = good
+    assert way.log_in(browser).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "words"),
+    [
+        ("POST", "server", {"account": "other"}, "There is no option 'account'; there is only profile."),
+        ("POST", "server", {"profile": "huge"}, "no profile 'huge'; this site has one-gpu"),
+        ("POST", "server", {"user_options": {"profile": ["no-gpu"]}}, "this site has one-gpu"),
+        ("POST", "servers/two", {"user_options": {}, "state": {}}, "There is no field 'state'; there is display_name"),
+        ("PUT", "servers/two", {"user_options": {"cores": 99}}, "There is no option 'cores'"),
+        ("PATCH", "server", {"user_options": {"cores": 99}}, "There is no option 'cores'"),
+        ("PATCH", "server", {"state": {"job_id": "1"}}, "There is no field 'state'"),
+        ("DELETE", "server", {"remove": False, "force": True}, "There is no field 'force'"),
+        ("DELETE", "server", [1], "The body must be a JSON object."),
+    ],
+)
+def test_what_is_no_option_is_told_on_every_way(way, method, path, body, words):
+    browser = way.browser()
+    way.log_in(browser)
+    token = _own_token(way, browser, "student01")
+    answer = _ask(way, token, method, f"users/student01/{path}", body)
+    assert answer.status_code == 400
+    assert words in answer.json()["message"]
+    assert "submitted" not in way.states()
+
+
+def test_without_a_log_in_nothing_is_told_of_options(way):
+    answer = way.browser().post(f"{way.url}/hub/api/users/student01/server", json={"cores": 1}, timeout=30)
+    assert answer.status_code == 403
+
+
+def _own_token(way, browser, user="student02"):
+    answer = browser.post(
+        f"{way.url}/hub/api/users/{user}/tokens",
+        headers={"X-XSRFToken": browser.cookies.get("_xsrf", path="/hub/")},
+        json={"note": "own"},
+        timeout=30,
+    )
+    assert answer.status_code == 201, answer.text
+    return answer.json()["token"]
+
+
+def _ask(way, token, method, path, body=None):
+    headers = {"Authorization": f"token {token}"}
+    return way.browser().request(method, f"{way.url}/hub/api/{path}", headers=headers, json=body, timeout=30)
+
+
+def _saved_state(way, user):
+    with closing(sqlite3.connect(way.folder / "jupyterhub.sqlite")) as database:
+        rows = database.execute(
+            "SELECT spawners.state FROM spawners JOIN users ON users.id = spawners.user_id WHERE users.name = ?",
+            (user,),
+        )
+        return str(rows.fetchall())
+
+
+def test_no_token_of_the_provider_is_in_the_hubs_log(way):
+    way.provider.claims = {"preferred_username": "student01", "canary": "made-up-canary"}
+    sent = []
+    honest_token = way.provider.token
+    way.provider.token = lambda **change: sent.append(honest_token(**change)) or sent[-1]
+    way.log_in(way.browser())
+    way.provider.token = honest_token
+    log = way.log.read_text()
+    assert len(sent) == 1
+    assert "student01" in log, "it is the log that this went to"
+    assert not any(part in log for part in sent[0].split(".")[1:])
+    assert SECRET not in log
