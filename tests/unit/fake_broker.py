@@ -23,12 +23,18 @@ def listed(*rows: dict[str, str]) -> str:
     return json.dumps({"hub": HUB, "sessions": [usual | row for row in rows]})
 
 
+def recalled(port: int = 0) -> str:
+    """Return what the broker recalls of a session; one that does not listen yet has no port."""
+    return json.dumps({"token": "its own token", "profile": "no-gpu", "port": port})
+
+
 class FakeBroker(BrokerClient):
     """Answers each verb as set in `answers`: a text, an exception, or a function to await. Else as all goes well."""
 
     def __init__(self, **answers: Any) -> None:
         # The client is frozen; these are the stand-in's own.
         usual = {"submit": "17", "cancel": "gone", "close": "gone", "look": looked(), "sessions": listed()}
+        usual["recall"] = recalled()
         object.__setattr__(self, "said", [])
         object.__setattr__(self, "answers", usual | answers)
 

@@ -12,7 +12,7 @@ from davide_hub.broker.client import BrokerRefused, BrokerUnreachable
 from davide_hub.facts import load_site
 from davide_hub.spawner import Adoption, DavideSpawner, NeverSubmitted, SessionFailed, digest
 from davide_hub.states import UNKNOWN, Job, Phase
-from fake_broker import FakeBroker, looked
+from fake_broker import FakeBroker, looked, recalled
 from fake_proof import FakeProof
 from jupyterhub import apihandlers
 
@@ -415,7 +415,7 @@ def test_a_session_that_was_waiting_goes_on_waiting(session):
         await resume
 
     asyncio.run(scenario())
-    assert spawner.broker.said == []
+    assert set(spawner.broker.verbs()) <= {"recall"}, "nothing is submitted or looked for"
 
 
 def test_a_job_whose_number_the_last_hub_never_heard_is_found(session):
@@ -434,7 +434,8 @@ def test_a_job_whose_number_the_last_hub_never_heard_is_found(session):
 
 def test_while_slurm_is_silent_the_search_goes_on(session):
     spawner = session(RUNS)
-    words = iter([BrokerUnreachable(), BrokerRefused("busy", "Slurm does not answer."), looked("23", "FAILED", "")])
+    silence = [BrokerUnreachable(), BrokerRefused("busy", "Slurm does not answer.")]
+    words = iter([*silence, looked("23", "FAILED", ""), looked("23", "FAILED", "")])
 
     async def look():
         word = next(words)
@@ -446,7 +447,7 @@ def test_while_slurm_is_silent_the_search_goes_on(session):
     spawner.proof.jobs = [FAILED]
     with pytest.raises(SessionFailed, match="ended before JupyterLab was up"):
         asyncio.run(resumed(spawner))
-    assert spawner.broker.verbs() == ["look"] * 3 + ["log"]
+    assert spawner.broker.verbs() == ["look"] * 4 + ["log"], "three for its number, one for another job of its own"
 
 
 def test_a_session_that_slurm_never_heard_of_is_closed_before_a_new_one(session):
@@ -457,29 +458,30 @@ def test_a_session_that_slurm_never_heard_of_is_closed_before_a_new_one(session)
     assert spawner.broker.verbs() == ["look", "cancel"]
 
 
-def test_a_session_that_the_broker_never_heard_of_needs_no_closing(session):
+def test_a_session_that_the_broker_never_heard_of_is_closed_all_the_same(session):
     spawner = session(UNKNOWN)
     spawner.broker.answers["look"] = BrokerRefused("unknown_session", "student01 has no session ab12.")
     with pytest.raises(NeverSubmitted):
         asyncio.run(resumed(spawner))
-    assert spawner.broker.verbs() == ["look"]
+    assert spawner.broker.verbs() == ["look", "cancel"], "a late order for it is refused from now on"
 
 
-ADOPTION = Adoption("cd34", "23", "no-gpu", "its own token", 40123)
+ADOPTION = Adoption("cd34", "23", "no-gpu", "its own token")
 
 
 def test_a_running_session_is_adopted_with_its_own_token(session):
     spawner = session(UNKNOWN, RUNS)
+    spawner.broker.answers["recall"] = recalled(40123)
     spawner.to_adopt = ADOPTION
     assert asyncio.run(spawner.start()) == url(spawner, "gpu01", 40123)
     assert (spawner.session_key, spawner.job_id, spawner.profile_name) == ("cd34", "23", "no-gpu")
     assert (spawner.api_token, spawner.token_digest) == ("its own token", digest("its own token"))
-    assert spawner.broker.said == [], "nothing is submitted"
+    assert set(spawner.broker.verbs()) == {"recall"}, "nothing is submitted"
 
 
 def test_an_adopted_session_that_has_not_called_yet_is_waited_for(session):
     spawner = session(RUNS)
-    spawner.to_adopt = Adoption("cd34", "23", "no-gpu", "its own token", 0)
+    spawner.to_adopt = ADOPTION
     assert asyncio.run(start_and(spawner, calls_home(spawner, 41000))) == url(spawner, "gpu01", 41000)
 
 
