@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-
 from faults.hosts import CONTROLLER, HUB
 from faults.row import row
 from faults.scene import Scene
@@ -52,32 +50,31 @@ def database_locked(scene: Scene) -> None:
         'kept.execute("BEGIN EXCLUSIVE"); time.sleep(20)'
     )
     unit = "davide-fault-lock"
-    scene.hosts.output(HUB, f"systemd-run --quiet --collect --unit={unit} python3 -c {shlex.quote(lock)}")
+    scene.hosts.output(HUB, f"systemd-run --quiet --collect --unit={unit} {scene.python(lock)}")
     write = f"import sqlite3; sqlite3.connect({scene.target.database!r}, timeout=0).execute('BEGIN IMMEDIATE')"
-    wait_for(lambda: "is locked" in scene.hosts.run(HUB, f"python3 -c {shlex.quote(write)}").stderr, "the lock")
+    wait_for(lambda: "is locked" in scene.hosts.run(HUB, scene.python(write)).stderr, "the lock")
     scene.cancel_by_admin(scene.mortals[0])
     wait_for(lambda: scene.hosts.run(HUB, f"systemctl is-active {unit}").returncode != 0, "the lock to be given up")
 
 
 @row("database", "an older copy restored: one session began after it, one ended", mortals=1)
 def database_older(scene: Scene) -> None:
-    kept = "/root/davide-fault-older.sqlite"
+    kept = "/var/tmp/davide-fault-older.sqlite"
     copy = f"import sqlite3; sqlite3.connect({scene.target.database!r}).backup(sqlite3.connect({kept!r}))"
-    scene.hosts.output(HUB, f"rm -f {kept}; python3 -c {shlex.quote(copy)}")
+    scene.hosts.output(HUB, f"rm -f {kept}; {scene.python(copy)}")
     scene.begin_again(scene.newcomer)
     scene.press_stop(scene.mortals[0])
     wait_for(lambda: not scene.slurm.jobs_of(scene.mortals[0].name), "the stopped session's job to end")
     with scene.hosts.stopped(HUB, scene.target.hub_unit):
-        scene.hosts.output(
-            HUB, f"cat {kept} > {scene.target.database}; rm {kept} {scene.target.database}-* 2>/dev/null || true"
-        )
+        database = scene.target.database
+        scene.hosts.output(HUB, f"cat {kept} > {database} && rm -f {kept} {database}-wal {database}-shm")
     scene.wait_for_hub()
 
 
 @row("database", "removed")
 def database_removed(scene: Scene) -> None:
     with scene.hosts.stopped(HUB, scene.target.hub_unit):
-        scene.hosts.output(HUB, f"rm {scene.target.database}")
+        scene.hosts.output(HUB, f"rm {scene.target.database}*")
     scene.wait_for_hub()
 
 

@@ -217,23 +217,31 @@ class Scene:
         )
         return {path.split("/")[2] for path in json.loads(shown) if path.startswith("/user/")}
 
-    # -- disks
+    # -- disks and databases
+
+    def python(self, code: str) -> str:
+        """Return the shell command that runs some Python beside the hub, as whoever owns its database."""
+        return f"runuser -u $(stat --format=%U {self.target.database}) -- python3 -c {shlex.quote(code)}"
 
     @contextlib.contextmanager
     def small_disk(self, folder: str, unit: str) -> Iterator[None]:
         """Move a folder onto a small disk of its own while its unit is stopped, and back again."""
         kept = "/root/davide-fault-disk"
-        move = f"cp --archive {folder}/. {kept} && mount -t tmpfs -o size=2m,mode=0700 tmpfs {folder}"
-        back = f"rm -rf {kept} && mkdir {kept} && cp --archive {folder}/. {kept} && umount {folder}"
+        used = int(self.hosts.output(HUB, f"du --summarize --block-size=1K {folder}").split()[0])
+        small = f"mount -t tmpfs -o size={used + 1024}k,mode=0700 tmpfs {folder}"
+        back = f"rm -rf {kept} && cp --archive {folder} {kept} && umount {folder} && find {folder} -mindepth 1 -delete"
+        moved = False
         try:
             with self.hosts.stopped(HUB, unit):
-                self.hosts.output(HUB, f"rm -rf {kept} && mkdir {kept} && {move} && cp --archive {kept}/. {folder}")
-                self.hosts.output(HUB, f"chown --reference={kept} {folder}")
+                self.hosts.output(HUB, f"rm -rf {kept} && cp --archive {folder} {kept} && {small}")
+                self.hosts.output(HUB, f"cp --archive {kept}/. {folder}")
+                moved = True
             yield
         finally:
             with self.hosts.stopped(HUB, unit):
-                self.hosts.output(HUB, f"! mountpoint -q {folder} || {{ {back} && cp --archive {kept}/. {folder}; }}")
-            self.hosts.output(HUB, f"rm -rf {kept}")
+                # A copy that broke off is thrown away: the folder lies below it as it was.
+                undo = f"{back} && cp --archive {kept}/. {folder}" if moved else f"umount {folder}"
+                self.hosts.output(HUB, f"! mountpoint -q {folder} || {{ {undo}; }}; rm -rf {kept}")
             self.wait_for_hub()
 
     @contextlib.contextmanager

@@ -211,6 +211,10 @@ class SessionKeeper:
     def _look(self, entry: Entry) -> str:
         account = _account(entry)
         job = self._the_one(entry, account) or (owner.record(account, entry.job) if entry.job else None)
+        if job is not None and job.state == "CANCELLED" and job.cancelled_by is None:
+            # By whom, only accounting says.
+            told = owner.record(account, job.number)
+            job = told if told is not None and phase_of(told.state) is Phase.ENDED else job
         if job is None:
             job = OwnersJob(entry.job, GONE, "", "", account.uid)
         elif not job.submitted and phase_of(job.state) is not Phase.ENDED:
