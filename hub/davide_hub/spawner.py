@@ -196,20 +196,27 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
     async def _find_job(self) -> None:
         async for _ in _attempts():
             try:
-                found = await self.broker.look(self.user.name, self.session_key)
-                if found["number"]:
+                number = await self._number_from_slurm()
+                if number:
                     self.unsure = "yes"
-                    self._take_job(found["number"])
+                    self._take_job(number)
                     return
                 await self.broker.cancel(self.user.name, self.session_key)
             except BrokerRefused as refusal:
-                if refusal.kind == "unknown_session":
-                    raise NeverSubmitted from refusal
                 self._news = str(refusal)
             except BrokerUnreachable as error:
                 self._news = str(error)
             else:
                 raise NeverSubmitted
+
+    async def _number_from_slurm(self) -> str:
+        try:
+            found = await self.broker.look(self.user.name, self.session_key)
+        except BrokerRefused as refusal:
+            if refusal.kind == "unknown_session":
+                return ""
+            raise
+        return str(found["number"])
 
     def _require_room(self) -> None:
         limit = self.site.session.per_user

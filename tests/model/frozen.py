@@ -15,11 +15,12 @@ def freeze(world: World) -> Frozen:
     world.forget_the_past()
     hub = world.hub
     jobs = sorted(world.jobs.items())
-    keys, numbers = sorted(world.keys()), [number for number, _ in jobs]
-    names = {key: f"s{i:02}" for i, key in enumerate(keys)}
-    names |= {DIGESTS[key]: DIGESTS[name] for key, name in list(names.items())}
+    names = {}
+    for i, key in enumerate(sorted(world.keys())):
+        if key != (name := f"s{i:02}"):
+            names |= {key: name, DIGESTS[key]: DIGESTS[name]}
     # A number that only a database remembers means no job; which one, nobody can tell.
-    names |= {number: str(100 + i) for i, number in enumerate(numbers)}
+    names |= {number: str(100 + i) for i, (number, _) in enumerate(jobs) if number != str(100 + i)}
     value = (
         tuple((number, job.key, job.state, job.serves, job.heard) for number, job in jobs),
         tuple(sorted(world.late)),
@@ -36,7 +37,7 @@ def freeze(world: World) -> Frozen:
         tuple(sorted(world.unwanted)),
         world.lost,
     )
-    return value if all(old == new for old, new in names.items()) else _renamed(value, names)
+    return _renamed(value, names) if names else value
 
 
 _SAME_ALWAYS = {"key": "", "user": USER, "uid": 6001, "gid": 6000, "home": "/home/student01", "server": "", "tried": 0.0}

@@ -296,6 +296,8 @@ class Hub:
         memory.forgotten_ends = tuple(sorted(self.reconciler._forgotten_ends & self.world.disk.keys()))
         if memory.phase != "adopting":
             memory.adoption = None
+        if memory.phase == "up" and one.job_id in self.world.jobs:
+            self.world.jobs[one.job_id].heard = True  # its user has been let in
         self.world.said_gone = {key for key, (_, word) in self.proof._heard.items() if word.state == GONE}
         self.world.hub = memory
 
@@ -441,8 +443,7 @@ class Hub:
         self._comparing = True
         try:
             await self.reconciler.once()
-        except (BrokerUnreachable, BrokerRefused) as e:
-            import os; os.environ.get("DBG") and print("   cmp:",repr(e))
+        except (BrokerUnreachable, BrokerRefused):
             pass
         finally:
             self._comparing = False
@@ -461,8 +462,7 @@ def run(work: Coroutine[Any, Any, Any]) -> None:
     """Run a coroutine of the hub until it is done, waits, or fails for its user."""
     try:
         work.send(None)
-    except (StopIteration, Pause, SessionFailed) as e:
-        import os; os.environ.get("DBG") and print("   run:",repr(e))
+    except (StopIteration, Pause, SessionFailed):
         return
     raise AssertionError("the hub waits for something that is not of this world")
 

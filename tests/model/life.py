@@ -15,6 +15,7 @@ Event = tuple[str, str]
 
 # Rounds in which a world without mishaps has to come to rest.
 _ROUNDS = 12
+_BY_THEMSELVES = ("late order comes", "broker reads on", "hub starts", "job calls home", "hub goes on", "hub compares")
 
 
 class Life:
@@ -34,23 +35,24 @@ class Life:
 
     # -- events
 
-    def events(self, state: Frozen) -> list[Event]:
+    @staticmethod
+    def events(state: Frozen) -> list[Event]:
         """Return what may happen in a world."""
-        world = thaw(state)
-        found = [("late order comes", key) for key in dict.fromkeys(world.late)]
-        found += [("job starts", number) for number, job in world.jobs.items() if job.state == "waits"]
-        found += [("job ends", number) for number, job in world.jobs.items() if job.state == "runs"]
-        if world.queued:
+        jobs, late, _, _, _, queued, _, hub, *_ = state
+        found = [("late order comes", key) for key in dict.fromkeys(late)]
+        for number, _, is_, serves, heard in jobs:
+            if is_ != "ended":
+                found.append(("job starts" if is_ == "waits" else "job ends", number))
+            if hub is not None and serves and not heard:
+                found.append(("job calls home", number))
+        if queued:
             found.append(("broker reads on", ""))
-        if world.hub is None:
+        if hub is None:
             return [*found, ("hub starts", ""), ("old database", "")]
-        found += [("job calls home", n) for n, job in world.jobs.items() if job.serves and not job.heard]
-        if world.hub.phase == "idle":
-            found.append(("user presses Start", ""))
-        else:
+        if hub[0] != "idle":
             found.append(("hub goes on", ""))
-            if world.hub.phase != "stopping":
-                found.append(("user presses Stop", ""))
+        if hub[0] != "stopping":
+            found.append(("user presses Start" if hub[0] == "idle" else "user presses Stop", ""))
         return [*found, ("hub compares", ""), ("hub is killed", "")]
 
     def outcomes(self, state: Frozen, event: Event, mishaps: int) -> Iterator[tuple[Frozen, Choices]]:
@@ -130,36 +132,40 @@ class Life:
 
         The queue is full meanwhile: a job that waits goes on waiting, and who counts on its start is found out.
         """
-        if thaw(state).lost:
-            return "a session was ended that its user wanted"
-        seen = []
+        passed: list[Frozen] = []
+        last = None
         for _ in range(_ROUNDS):
-            if state in self._at_rest:
+            if state == last:
+                wrong = self.wrong(state)
                 break
-            seen.append(state)
-            after = self._one_round(state)
-            if after == state:
-                if wrong := self.wrong(state):
-                    return wrong
-                break
-            state = after
+            last = state
+            for state in self._one_round(state):
+                if state in self._at_rest:
+                    self._at_rest.update(passed)
+                    return ""
+                passed.append(state)
         else:
-            return "it never comes to rest"
-        self._at_rest.update(seen)
-        return ""
+            wrong = "it never comes to rest"
+        if not wrong:
+            self._at_rest.update(passed)
+        return wrong
 
-    def _one_round(self, state: Frozen) -> Frozen:
-        for what in ("late order comes", "broker reads on", "hub starts", "job calls home", "hub goes on", "hub compares"):
+    def _one_round(self, state: Frozen) -> Iterator[Frozen]:
+        """Yield the worlds through which one goes if all that can happen by itself happens once, without mishaps."""
+        yield state
+        for what in _BY_THEMSELVES:
             for event in self.events(state):
                 if event[0] == what:
                     state = self.happen(state, event, Choices())
-        return state
+                    yield state
 
     def wrong(self, state: Frozen) -> str:
         """Return what is wrong with a world at rest."""
         world = thaw(state)
         hub = world.hub
         assert hub is not None
+        if world.lost:
+            return "a session was ended that its user wanted"
         alive = world.alive()
         kept = dict(hub.spawner)
         owned = kept.get("job_id", "") if hub.phase != "idle" else ""

@@ -294,13 +294,18 @@ def pam(monkeypatch):
     """Let PAM answer with a number of our choice (0 is success), and note what it was asked."""
     asked = []
 
-    def answer(errno: int):
+    def answer(errno: int, account: int = 0):
         def authenticate(user, password, **options):
             asked.append((user, password, options))
             if errno:
                 raise pamela.PAMError(errno=errno)
 
+        def check_account(user, service):
+            if account:
+                raise pamela.PAMError(errno=account)
+
         monkeypatch.setattr(pamela, "authenticate", authenticate)
+        monkeypatch.setattr(pamela, "check_account", check_account)
         return asked
 
     return answer
@@ -312,7 +317,7 @@ def test_the_right_password_gives_a_ticket(broker, pam):
     assert broker.answer(Ticket(user="student01")) == Answer(value="no")
     assert login(broker) == Answer(value="student01")
     assert broker.answer(Ticket(user="student01")) == Answer(value="yes")
-    assert asked == [("student01", "correct horse", {"service": "davide-hub", "resetcred": 0})]
+    assert asked == [("student01", "correct horse", {"service": "davide-hub", "resetcred": 0, "check": False})]
 
 
 def test_a_silent_directory_throws_nobody_out(broker, monkeypatch):
@@ -341,6 +346,23 @@ def test_pam_says_no(broker, pam, errno, kind, words):
     assert refusal.kind == kind
     assert words in refusal.sentence
     assert broker.answer(Ticket(user="student01")) == Answer(value="no")
+
+
+@pytest.mark.parametrize(
+    ("errno", "closed", "words"),
+    [
+        (13, "", "has expired"),
+        (7, "expired", "has expired"),
+        (7, "locked", "is locked"),
+        (7, "", "may not be used here"),
+    ],
+)
+def test_a_right_password_of_an_account_that_is_closed_is_told_so(broker, pam, monkeypatch, errno, closed, words):
+    pam(0, account=errno)
+    monkeypatch.setattr(accounts.directory, "closed", lambda _name: closed)
+    refusal = login(broker)
+    assert refusal.kind == "not_allowed"
+    assert words in refusal.sentence
 
 
 def test_only_members_of_the_sites_group_get_a_ticket(broker, pam, monkeypatch):

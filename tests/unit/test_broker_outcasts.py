@@ -239,7 +239,7 @@ def test_a_whole_course_that_leaves_the_group_is_believed(broker):
 @pytest.fixture
 def accounts(monkeypatch):
     """Return what the directory says, to be changed: an exception is raised."""
-    says = {"user": 2000, "group": 2000, "list": [2000], "locked": False, "pam": None}
+    says = {"user": 2000, "group": 2000, "list": [2000], "closed": "", "pam": None}
 
     def of(name):
         def say(*_arguments, **_more):
@@ -251,7 +251,7 @@ def accounts(monkeypatch):
 
     monkeypatch.setattr(directory, "gid_of_user", of("user"))
     monkeypatch.setattr(directory, "gid_of_group", of("group"))
-    monkeypatch.setattr(directory, "is_locked", of("locked"))
+    monkeypatch.setattr(directory, "closed", of("closed"))
     monkeypatch.setattr(standing.os, "getgrouplist", of("list"))
     monkeypatch.setattr(standing.pamela, "check_account", of("pam"))
     return says
@@ -269,7 +269,9 @@ def pam_error(number):
         ({}, "good", ""),
         ({"user": None}, "refused", "There is no account ann any more."),
         ({"list": [100]}, "refused", "not in the group davide"),
-        ({"locked": True}, "refused", "is locked"),
+        ({"closed": "locked"}, "refused", "is locked"),
+        ({"closed": "expired"}, "refused", "has expired"),
+        ({"pam": pam_error(7)}, "unknown", ""),
         ({"pam": pam_error(13)}, "refused", "has expired"),
         ({"pam": pam_error(6)}, "refused", "may not log in here"),
         ({"pam": pam_error(12)}, "good", ""),
@@ -279,7 +281,7 @@ def pam_error(number):
         ({"user": directory.Silent()}, "unknown", ""),
         ({"group": directory.Silent()}, "unknown", ""),
         ({"group": None, "user": None}, "unknown", ""),
-        ({"locked": directory.Silent()}, "unknown", ""),
+        ({"closed": directory.Silent()}, "unknown", ""),
         ({"list": OSError()}, "unknown", ""),
     ],
 )
@@ -311,6 +313,27 @@ def test_the_c_library_tells_none_from_silence(monkeypatch):
     monkeypatch.setattr(directory.ctypes, "CDLL", lambda *_, **__: SimpleNamespace(getpwnam_r=Call()))
     with pytest.raises(directory.Silent, match="Connection refused"):
         directory.gid_of_user("root")
+
+
+@pytest.mark.parametrize(
+    ("password", "expires", "how"),
+    [
+        (b"$6$salt$hash", -1, ""),
+        (b"$6$salt$hash", 99999, ""),
+        (b"$6$salt$hash", 1, "expired"),
+        (b"!$6$salt$hash", -1, "locked"),
+        (b"!", -1, ""),
+        (b"!!", -1, ""),
+        (b"!*", -1, ""),
+        (b"*", -1, ""),
+        (None, -1, ""),
+    ],
+)
+def test_a_shadow_entry_says_whether_an_account_was_closed(monkeypatch, password, expires, how):
+    monkeypatch.setattr(directory, "_ask", lambda *_: SimpleNamespace(password=password, expires=expires))
+    assert directory.closed("ann") == how
+    monkeypatch.setattr(directory, "_ask", lambda *_: None)
+    assert directory.closed("ann") == ""
 
 
 @pytest.mark.parametrize(("status", "silent"), [(1, True), (0, False), (-1, True), (-2, True)])

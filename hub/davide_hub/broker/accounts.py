@@ -5,10 +5,13 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pamela
+
+from davide_hub.broker import directory
 
 # Below are the system's own accounts (login.defs: UID_MIN).
 _FIRST_UID = 1000
@@ -85,14 +88,27 @@ def check_password(account: Account, password: str, service: str) -> None:
     """
     if "\0" in password:  # C would stop reading there
         raise WrongPassword
+    # In two steps, since stacks of PAM modules say "wrong password" to an account that may not be used, too.
     try:
-        pamela.authenticate(account.name, password, service=service, resetcred=0)
+        pamela.authenticate(account.name, password, service=service, resetcred=0, check=False)
     except pamela.PAMError as error:
-        if error.errno in ACCOUNT_REFUSED:
-            raise NotAllowed(f"Your account {account.name} {ACCOUNT_REFUSED[error.errno]}.") from None
-        if error.errno in _PAM_CANNOT_TELL:
-            raise CannotTell(str(error)) from None
+        _raise_known(account, error)
         raise WrongPassword from None
+    try:
+        pamela.check_account(account.name, service=service)
+    except pamela.PAMError as error:
+        _raise_known(account, error)
+        with suppress(directory.Silent):
+            if how := directory.closed(account.name):
+                raise NotAllowed(is_closed(account.name, how)) from None
+        raise NotAllowed(f"Your account {account.name} may not be used here: ask the cluster's support.") from None
+
+
+def _raise_known(account: Account, error: pamela.PAMError) -> None:
+    if error.errno in ACCOUNT_REFUSED:
+        raise NotAllowed(f"Your account {account.name} {ACCOUNT_REFUSED[error.errno]}.") from None
+    if error.errno in _PAM_CANNOT_TELL:
+        raise CannotTell(str(error)) from None
 
 
 def check_membership(account: Account, group: str) -> None:
@@ -119,3 +135,9 @@ def not_in_group(name: str, group: str) -> str:
         f"Your account {name} is not in the group {group}, whose members may use this service. "
         "Ask your teacher or the cluster's support to add it."
     )
+
+
+def is_closed(name: str, how: str) -> str:
+    """Return the sentence for an account that is "locked" or "expired"."""
+    words = {"locked": "is locked", "expired": "has expired"}
+    return f"Your account {name} {words[how]}: ask the cluster's support."

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import time
 from ctypes import POINTER, byref, c_char_p, c_int, c_long, c_size_t, c_uint, c_ulong
 from pathlib import Path
 from typing import Any
@@ -71,14 +72,20 @@ def gid_of_group(name: str) -> int | None:
     return None if group is None else int(group.gid)
 
 
-def is_locked(name: str) -> bool:
-    """Return whether the account's password was locked (passwd -l, usermod -L). Raises `Silent`.
+def closed(name: str) -> str:
+    """Return how an account was closed, by its shadow entry: "locked", "expired", or nothing. Raises `Silent`.
 
-    A lone "!" or "*" stands where there never was a password: such people log in by other means.
+    PAM's own answer is too coarse for this: Debian's common-account turns "expired" and "can't tell" into the same
+    number.
     """
     shadow = _ask("getspnam_r", _Shadow, name)
-    password = (shadow.password or b"") if shadow is not None else b""
-    return password.startswith(b"!") and bool(password.strip(b"!*"))
+    if shadow is None:
+        return ""
+    password = shadow.password or b""
+    # A lone "!" or "*" stands where there never was a password: such people log in by other means.
+    if password.startswith(b"!") and password.strip(b"!*"):
+        return "locked"
+    return "expired" if 0 < shadow.expires <= time.time() / 86400 else ""
 
 
 def _require_every_answer(name: str) -> None:

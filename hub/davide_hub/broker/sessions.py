@@ -154,6 +154,9 @@ class SessionKeeper:
         No ticket needed: ending what the broker itself began harms nobody, and must work after a day too.
         """
         with self._locks.of(request.session_key):
+            if self.ledger.find(request.session_key) is None:
+                self._refuse_from_now_on(request)
+                return "gone"
             entry = self._entry(request.session_key, request.user)
             if entry.state == "closed":
                 return "gone"
@@ -171,6 +174,12 @@ class SessionKeeper:
                 return "waiting"
             self.ledger.closed(entry)
             return "gone"
+
+    def _refuse_from_now_on(self, request: Cancel) -> None:
+        """Close a session that was not heard of yet: what a hub that has died since sent may be read later."""
+        who = find_account(request.user)
+        key = request.session_key
+        self.ledger.closed(Entry(key, who.name, who.uid, who.gid, str(who.home), "", "", "closed"))
 
     def _scancel(self, account: Account, numbers: list[str]) -> None:
         try:

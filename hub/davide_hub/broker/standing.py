@@ -2,7 +2,7 @@
 
 Three answers, as everywhere: good, refused, unknown. Refused is said only where something has said no:
 
-- PAM's account rules refuse it (expired), or its password was locked;
+- the directory says that it has expired or was locked, or PAM's account rules say so;
 - the directory has the account and the site's group, and says that the one is not in the other;
 - the directory has the site's group, and says that there is no such account.
 
@@ -21,7 +21,7 @@ from typing import Literal
 import pamela
 
 from davide_hub.broker import directory
-from davide_hub.broker.accounts import ACCOUNT_REFUSED, not_in_group
+from davide_hub.broker.accounts import ACCOUNT_REFUSED, is_closed, not_in_group
 
 Verdict = Literal["good", "refused", "unknown"]
 
@@ -93,8 +93,8 @@ def look(name: str, group: str, service: str) -> Standing:
             # The list is empty, too, where a directory fell silent just then: so it must answer once more.
             still = directory.gid_of_user(name), directory.gid_of_group(group)
             return Standing("refused", not_in_group(name, group)) if still == (first, members) else UNKNOWN
-        if directory.is_locked(name):
-            return Standing("refused", f"Your account {name} is locked: ask the cluster's support.")
+        if how := directory.closed(name):
+            return Standing("refused", is_closed(name, how))
         pamela.check_account(name, service=service)
     except (directory.Silent, OSError):
         return UNKNOWN
