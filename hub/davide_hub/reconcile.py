@@ -16,6 +16,7 @@ from jupyterhub import orm, roles
 from jupyterhub.user import User
 
 from davide_hub.broker.client import BrokerClient, BrokerRefused, BrokerUnreachable, LedgerEntry
+from davide_hub.database import recover
 from davide_hub.proof import Proof
 from davide_hub.resume import Resumer
 from davide_hub.slurm import SlurmSilent
@@ -58,6 +59,7 @@ class Reconciler:
         """Compare again and again, for as long as the hub runs."""
         while True:
             try:
+                recover(self.app.db)
                 await self.once()
             except (BrokerUnreachable, BrokerRefused, SlurmSilent) as silence:
                 _log.info("nothing to compare with just now: %s", silence)
