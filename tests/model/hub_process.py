@@ -1,230 +1,38 @@
-"""The hub over a world: the real spawner, resumption, reconciliation and proof, one stretch between two waits at a time.
+"""The hub over a world: the real spawner, resumption, reconciliation and proof, a stretch between two waits at a time.
 
 A coroutine of the hub can't be copied, so none lives longer than one step. Where the real one would wait (for the
 next attempt, for a call home), the step ends with `Pause`; the next step calls it again from its beginning, which
-`_submit`, `resume`, `_start_adopted`, `stop` and `poll` are made to bear. What is written anew here, because it is
-JupyterHub's and not ours, is only the order in which `User.spawn` and `User.stop` call a spawner.
+`_submit`, `resume`, `_start_adopted`, `stop` and `poll` are made to bear. Written anew here, because it is JupyterHub's
+and not ours, is the order in which `User.spawn` and `User.stop` call a spawner; and how `start` goes on after a pause.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine, Generator
-from contextlib import asynccontextmanager
+from collections.abc import Coroutine
 from types import SimpleNamespace
 from typing import Any
 
+from broker_process import Broker, BrokerDied
 from davide_hub import reconcile as reconcile_module
 from davide_hub import resume as resume_module
 from davide_hub import spawner as spawner_module
-from davide_hub.broker.client import BrokerClient, BrokerRefused, BrokerUnreachable
+from davide_hub.broker.client import BrokerRefused, BrokerUnreachable
 from davide_hub.broker.sessions import Refused
 from davide_hub.options import SessionFailed
 from davide_hub.proof import Proof
-from davide_hub.reconcile import Reconciler
-from davide_hub.resume import Resumer
-from davide_hub.spawner import Adoption, DavideSpawner
-from davide_hub.states import GONE, UNKNOWN, Job, Phase
-from world import DIGESTS, SITE, UID, USER, Broker, BrokerDied, HubDied, Memory, World
+from davide_hub.spawner import Adoption
+from davide_hub.states import GONE, Job, Phase
+from stand_ins import Asyncio, Client, OneUserReconciler, Pause, Spawner, StepwiseResumer, Submission, View, Wait
+from world import DIGESTS, UID, USER, Memory, World
 
 _PORT = 40123
 _SAVED = ("job_id", "node", "port", "session_key", "stopping", "token_digest", "unsure")
 _FLAGS = ("_closed", "_proved", "_taken_up")
-_PHASES = {"waits": Phase.WAITING, "runs": Phase.RUNNING, "ended": Phase.ENDED}
 
 
-class Pause(BaseException):
-    """The coroutine waits: for a moment to pass, or for something from outside."""
-
-
-class _Wait:
-    """An event that makes who waits for it look around once, and then pause."""
-
-    def __init__(self) -> None:
-        self.here = False
-        self._looked = False
-
-    def set(self) -> None:
-        self.here = True
-
-    def clear(self) -> None:
-        self.here = False
-
-    def is_set(self) -> bool:
-        return self.here
-
-    async def wait(self) -> None:
-        if self._looked:
-            raise Pause
-        self._looked = True
-        raise TimeoutError
-
-
-class _Submission:
-    """The task that submits: goes on with it whenever somebody waits for it."""
-
-    def __init__(self, spawner: Spawner, done: bool = False) -> None:
-        self._spawner, self._done = spawner, done
-
-    def done(self) -> bool:
-        return self._done
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        if not self._done:
-            try:
-                yield from self._spawner._submit().__await__()
-            except SessionFailed:
-                self._done = True
-                raise
-            self._done = True
-
-
-class _Asyncio:
-    """What the spawner uses of asyncio, without a loop."""
-
-    Event = _Wait
-    Task = Any
-
-    def __init__(self) -> None:
-        self.spawner: Spawner
-
-    def create_task(self, work: Coroutine[Any, Any, Any]) -> _Submission:
-        work.close()
-        return _Submission(self.spawner)
-
-    @staticmethod
-    def shield(work: _Submission) -> _Submission:
-        return work
-
-    @staticmethod
-    async def gather(work: _Submission, *, return_exceptions: bool) -> None:
-        try:
-            await work
-        except SessionFailed:
-            if not return_exceptions:
-                raise
-
-    @staticmethod
-    async def sleep(seconds: float) -> None:
-        if seconds:  # else it only lets others have a turn
-            raise Pause
-
-    @staticmethod
-    async def to_thread(function: Callable[..., Any], *words: Any) -> Any:
-        return function(*words)
-
-    @staticmethod
-    @asynccontextmanager
-    async def timeout(_seconds: float) -> Any:
-        yield
-
-
-class Spawner(DavideSpawner):  # type: ignore[misc]
-    """The real one, with the database of a world and without JupyterHub's tokens."""
-
-    hub: Hub
-    log = logging.getLogger("model")
-    server = None
-    # Plain attributes: to check a trait's type at each of a million steps would take most of the time.
-    profile_name = session_key = token_digest = unsure = node = stopping = ended = job_id = job_status = api_token = ""
-    port = 0
-    user_options: dict[str, str] = {}  # noqa: RUF012 - never written to
-    site = SITE
-    orm_spawner = SimpleNamespace(name="", user_options={})
-
-    @property
-    def active(self) -> bool:
-        return self.hub.memory.phase != "idle"
-
-    @property
-    def pending(self) -> str | None:
-        return {"idle": None, "up": None, "stopping": "stop"}.get(self.hub.memory.phase, "spawn")
-
-    def _save(self) -> None:
-        self.hub.save(has_server=True)
-
-    def _commit(self) -> None:
-        pass
-
-    def _set_server(self) -> None:
-        pass
-
-    def _use_token(self, token: str) -> None:
-        self.api_token = token
-
-    def _revoke_token(self) -> None:
-        pass
-
-    def get_env(self) -> dict[str, str]:
-        return {"JUPYTERHUB_API_TOKEN": self.api_token}
-
-
-class _View:
-    """What Slurm tells everybody: the truth, nothing, less than all, or what was true a moment ago."""
-
-    silent = False
-
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
-        self._left_out = ""
-
-    async def look(self, number: str) -> Job:
-        job = self._hub.world.jobs.get(number)
-        if job is None:
-            self._left_out = number
-            return UNKNOWN
-        old = ("is late",) if job.state == "ended" else ()
-        what = self._hub.choices.among("tells", "is silent", "leaves it out", *old)
-        self._left_out = number if what == "leaves it out" else ""
-        if what == "is late":
-            return Job(Phase.RUNNING, "RUNNING", "gpu01", uid=UID)
-        return self.last(number) if what == "tells" else UNKNOWN
-
-    def last(self, number: str) -> Job:
-        job = self._hub.world.jobs.get(number)
-        return Job(_PHASES[job.state], job.state, "gpu01" if job.state == "runs" else "", uid=UID) if job else UNKNOWN
-
-    def missing(self, number: str) -> bool:
-        return number == self._left_out
-
-    def forget(self, _number: str) -> None:
-        pass
-
-
-class _Client(BrokerClient):
-    """Hands requests to the broker, if both live and nothing gets lost."""
-
-    def __init__(self, hub: Hub) -> None:
-        object.__setattr__(self, "hub", hub)
-
-    async def _ask(self, request: Any, _seconds: float = 0) -> str:
-        return self.hub.ask(request)
-
-
-class _Resumer(Resumer):
-    """The real one, whose background is the next step."""
-
-    hub: Hub
-
-    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
-        work.close()
-        self.hub.memory.phase, self.hub.memory.stop_begun = "stopping", False
-
-    def _start_in_background(self, spawner: DavideSpawner, work: Coroutine[Any, Any, None]) -> None:
-        work.close()
-        self.hub.memory.phase = "resuming" if spawner.to_adopt is None else "adopting"
-
-    def _watch(self, _user: Any, _spawner: DavideSpawner) -> None:
-        self.hub.memory.phase = "up"
-
-
-class _Reconciler(Reconciler):
-    """The real one, for a hub with one user."""
-
-    hub: Hub
-
-    def _user(self, _name: str) -> Any:
-        return self.hub
+class HubDied(BaseException):
+    """The hub is killed in this instant."""
 
 
 class Hub:
@@ -237,7 +45,8 @@ class Hub:
         self.world, self.choices = World(), broker.choices
         self.memory = Memory()
         self.commits: list[tuple[bool, tuple[tuple[str, Any], ...]]] = []
-        self._asyncio = _Asyncio()
+        self._comparing = False
+        self._asyncio = Asyncio()
         patch.setattr(spawner_module, "asyncio", self._asyncio)
         patch.setattr(reconcile_module, "asyncio", self._asyncio)
         patch.setattr(spawner_module, "maybe_future", _maybe)
@@ -250,7 +59,7 @@ class Hub:
             if hasattr(module, "_log"):
                 patch.setattr(module, "_log", logging.getLogger("model"))
         logging.getLogger("model").disabled = logging.getLogger("jupyterhub.davide.proof").disabled = True
-        self.proof = Proof(_View(self), _Client(self), clock=lambda: 0.0)
+        self.proof = Proof(View(self), Client(self), clock=lambda: 0.0)
         self.proof._uids[USER] = UID
         nodes = SimpleNamespace(name_of=_gpu01)
         self.spawner = Spawner(broker=self.proof.broker, user=SimpleNamespace(name=USER, spawners={}))
@@ -259,9 +68,9 @@ class Hub:
         self._asyncio.spawner = self.spawner
         proxy = SimpleNamespace(add_user=_nothing, delete_user=_nothing)
         app = SimpleNamespace(spawner_class=SimpleNamespace(proof=self.proof), proxy=proxy, users={USER: self})
-        self.resumer = _Resumer(app)
+        self.resumer = StepwiseResumer(app)
         self.resumer.hub = self
-        self.reconciler = _Reconciler(app, self.resumer)
+        self.reconciler = OneUserReconciler(app, self.resumer)
         self.reconciler.hub = self
 
     # -- from a world's memory and back
@@ -272,13 +81,13 @@ class Hub:
         one, kept = self.spawner, dict(self.memory.spawner)
         for name in _SAVED:
             setattr(one, name, kept.get(name, 0 if name == "port" else ""))
-        one._at_home = _Wait()
+        one._at_home = Wait()
         one._at_home.here = kept.get("at_home", False)
         for name in _FLAGS:
             setattr(one, name, kept.get(name, False))
         one._runs_since, one.to_adopt, one.ended = None, None, ""
         one.api_token = f"token of {one.session_key}"
-        one._submission = _Submission(one) if self.memory.submission else None
+        one._submission = Submission(one) if self.memory.submission else None
         # The search for marks that even the ledger has lost is no part of this: here none is lost.
         self.reconciler._queue_read = True
         # Between two steps as much time passes as it takes to be told again.
@@ -343,8 +152,6 @@ class Hub:
         if self._comparing and self.choices.among(False, True):
             self._comparing = False
             run(self.press_stop() if self.spawner.active else self.spawn())
-
-    _comparing = False
 
     # -- what JupyterHub does with a spawner
 

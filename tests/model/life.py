@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from broker_process import Broker, BrokerDied
 from choices import Choices
 from davide_hub.broker.sessions import Refused
 from frozen import Frozen, freeze, thaw
-from hub_process import Hub, run
-from world import Broker, BrokerDied, HubDied, SlurmJob, World
+from hub_process import Hub, HubDied, run
+from world import SlurmJob, World
 
 Event = tuple[str, str]
 
@@ -132,31 +133,29 @@ class Life:
     def unrest(self, state: Frozen) -> str:
         """Return what is wrong once everything has come to rest without further mishaps; nothing if all is well.
 
-        It rests twice: while Slurm still knows of the jobs that have ended, and when it has forgotten them. The queue
-        is full all the time: a job that waits goes on waiting, and who counts on its start is found out.
+        It comes to rest twice: with a Slurm that knows of the jobs that have ended, and with one that has forgotten
+        them. The queue is full meanwhile: a job that waits goes on waiting, and who counts on its start is found out.
         """
         serving = [key for _, key, _, serves, _ in state[0] if serves]
         if len(serving) > len(set(serving)):
             return "two servers of one session"
+        later = self.happen(state, ("Slurm forgets", ""), Choices())
+        return self._unrest(state) or self._unrest(later)
+
+    def _unrest(self, state: Frozen) -> str:
         passed: list[Frozen] = []
-        for what in ("", "Slurm forgets"):
-            if what:
-                state = self.happen(state, (what, ""), Choices())
-            for _ in range(_ROUNDS):
-                before = state
-                for state in self._one_round(before):
-                    if state in self._at_rest:
-                        self._at_rest.update(passed)
-                        return ""
-                    passed.append(state)
-                if state == before:
-                    break
-            else:
-                return "it never comes to rest"
-            if wrong := self.wrong(state):
+        for _ in range(_ROUNDS):
+            before = state
+            for state in self._one_round(before):
+                if state in self._at_rest:
+                    self._at_rest.update(passed)
+                    return ""
+                passed.append(state)
+            if state == before:
+                wrong = self.wrong(state)
+                self._at_rest.update(() if wrong else passed)
                 return wrong
-        self._at_rest.update(passed)
-        return ""
+        return "it never comes to rest"
 
     def _one_round(self, state: Frozen) -> Iterator[Frozen]:
         """Yield the worlds through which one goes if all that can happen by itself happens once, without mishaps."""
