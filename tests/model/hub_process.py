@@ -1,4 +1,4 @@
-"""The hub over a world: the real spawner, resumption, reconciliation and proof, one stretch between two waits at a time.
+"""The hub over a world: the real spawner, resumption, reconciliation and proof, one stretch between waits at a time.
 
 A coroutine of the hub can't be copied, so none lives longer than one step. Where the real one would wait (for the
 next attempt, for a call home), the step ends with `Pause`; the next step calls it again from its beginning, which
