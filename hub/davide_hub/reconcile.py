@@ -16,11 +16,12 @@ from jupyterhub import orm, roles
 from jupyterhub.user import User
 
 from davide_hub.broker.client import BrokerClient, BrokerRefused, BrokerUnreachable, LedgerEntry
+from davide_hub.database import recover
 from davide_hub.proof import Proof
 from davide_hub.resume import Resumer
 from davide_hub.slurm import SlurmSilent
 from davide_hub.spawner import Adoption, DavideSpawner
-from davide_hub.states import Phase
+from davide_hub.states import Job, Phase
 
 _log = logging.getLogger("jupyterhub.davide.reconcile")
 
@@ -49,6 +50,7 @@ class Reconciler:
         self.proof: Proof = spawner_class.proof
         self.broker: BrokerClient = self.proof.broker
         self._users: dict[str, User] = {}
+        self._entries: list[LedgerEntry] = []
         self._queue_read = False
         self._told: dict[str, float] = {}
         self._forgotten_ends: set[str] = set()
@@ -57,6 +59,7 @@ class Reconciler:
         """Compare again and again, for as long as the hub runs."""
         while True:
             try:
+                recover(self.app.db)
                 await self.once()
             except (BrokerUnreachable, BrokerRefused, SlurmSilent) as silence:
                 _log.info("nothing to compare with just now: %s", silence)
@@ -71,6 +74,7 @@ class Reconciler:
             self._queue_read = await self._claim_marked(hub, {entry.key for entry in entries})
             _, entries = await self.broker.sessions()
         self._users = {user.name: user for user in self.app.users.values()}
+        self._entries = entries
         orders = 0
         for entry in entries:
             # Each look into the database takes a moment, and there may be hundreds: others are served between.
@@ -135,7 +139,21 @@ class Reconciler:
         spawner = self._spawner(entry)
         if spawner is not None and spawner.active:
             return await self._end_double(entry, spawner)
+        if await self._yields(entry, job):
+            return False
         return await self._adopt(entry)
+
+    async def _yields(self, entry: LedgerEntry, job: Job) -> bool:
+        """Return whether another forgotten session of the same server comes first: one that runs has a user's work."""
+        for one in self._entries:
+            if one.key != entry.key and (one.user, one.server) == (entry.user, entry.server):
+                if one.state == "intended" or (one.doubtful and one.state == "submitted"):
+                    return True  # whether it runs is known in the next round
+                if one.state == "submitted" and job.phase is Phase.WAITING:
+                    other = await self.proof.job(one.user, one.key, one.job)
+                    if other.phase is Phase.RUNNING:
+                        return True
+        return False
 
     async def _settle_without_job(self, entry: LedgerEntry) -> bool:
         """Deal with an order of which the broker does not know what became."""

@@ -25,6 +25,7 @@ from traitlets import Instance, Unicode
 
 from davide_hub.broker.client import BrokerClient, BrokerRefused, BrokerUnreachable
 from davide_hub.certificates import HubCertificates, session_host
+from davide_hub.database import recover
 from davide_hub.facts import Site
 from davide_hub.heard import HeardServer
 from davide_hub.nodes import Nodes
@@ -383,13 +384,21 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
         somebody has locked, that fails; and without another try the dead would be shown as alive for ever.
         """
         watchers = list(self._callbacks)
+        recover(inspect(self.orm_spawner).session)
         status: int | None = await super().poll_and_notify()
-        if status is not None and watchers and self.active:
+        if status is not None and watchers and self._is_unfinished():
             self.log.warning("%s: its end could not be written down; trying again", self._log_name)
-            inspect(self.orm_spawner).session.rollback()
             self._callbacks = watchers
             self.start_polling()
         return status
+
+    def _is_unfinished(self) -> bool:
+        database = inspect(self.orm_spawner).session
+        # `pending` is asked first and needs no database: an end that broke off has left it at "stop".
+        if not database.is_active or self.active:
+            database.rollback()
+            return True
+        return False
 
     async def stop(self, now: bool = False) -> None:  # noqa: ARG002 - JupyterHub's signature
         """Have the session ended. Goes on until the broker has taken the order: no job is left, and none comes."""

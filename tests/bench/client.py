@@ -15,6 +15,7 @@ from bench.systems import System
 
 _REQUEST_SECONDS = 120
 _LOG_INS_AT_ONCE = 8
+_STARTS_AT_ONCE = 40
 _STOPS_AT_ONCE = 8
 _RETRIES = 5
 
@@ -130,8 +131,17 @@ class Person:
         return "the pending page's news ended without an end"
 
     async def _page(self, method: str, path: str, **more: Any) -> tuple[int, str]:
-        async with self.browser.request(method, self.system.url + path, allow_redirects=False, **more) as answer:
-            return answer.status, await answer.text()
+        for patience in range(_RETRIES, -1, -1):
+            try:
+                url = self.system.url + path
+                async with self.browser.request(method, url, allow_redirects=False, **more) as answer:
+                    return answer.status, await answer.text()
+            except aiohttp.ClientConnectionError:
+                # A browser asks again, too, if a connection that it kept was closed; but never twice for a start.
+                if method == "POST" or not patience:
+                    raise
+                await asyncio.sleep(0.2)
+        raise AssertionError("the last try returns or raises")
 
     def _xsrf(self) -> str:
         cookies = self.browser.cookie_jar.filter_cookies(aiohttp.client.URL(f"{self.system.url}/hub/"))
@@ -160,6 +170,10 @@ class Crowd:
     async def start(self, count: int) -> list[Start]:
         """Let the first so many press Start in one moment, and wait until each server is up or has failed."""
         return list(await asyncio.gather(*(one.start() for one in self.people[:count])))
+
+    async def start_all(self) -> list[Start]:
+        """Let everybody press Start, some at a time: stock refuses more than 100 at once."""
+        return await _few_at_once(_STARTS_AT_ONCE, self.people, lambda one: one.start())
 
     async def press(self, count: int) -> None:
         """Let the first so many press Start, and don't wait for their servers."""

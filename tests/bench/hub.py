@@ -158,8 +158,8 @@ async def with_stand_ins(
     if "restart" in parts:
         async with Crowd(system, users.names(sizes.restart)) as crowd:
             await crowd.log_in(password)
-            await crowd.start(sizes.restart)
-            await measure.restart(lab, system, crowd, sizes.restart, measured)
+            measure.good(system, await crowd.start_all())
+            await measure.restart(lab, system, crowd, measured)
             await measure.empty(lab, system, crowd)
     if "large" in parts:
         if system.name == "stock":

@@ -141,10 +141,10 @@ async def few(lab: Lab, system: System, crowd: Crowd, count: int, seconds: float
         await empty(lab, system, crowd)
 
 
-async def restart(lab: Lab, system: System, crowd: Crowd, count: int, measured: Measured) -> None:
+async def restart(lab: Lab, system: System, crowd: Crowd, measured: Measured) -> None:
     """Restart the hub while many sessions run, each with a websocket open."""
     began = await crowd.ready()
-    async with Sockets(system, [person.name for person in crowd.people[:count]]) as sockets:
+    async with Sockets(system, [person.name for person in crowd.people]) as sockets:
         with probing(system) as silence:
             await asyncio.to_thread(on, lab.hub, f"systemctl restart {system.unit}")
             await answers_again(system, crowd)

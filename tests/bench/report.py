@@ -53,8 +53,9 @@ def write(lab: Lab, folder: Path, data: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "hub.json").write_text(json.dumps(data, indent=1) + "\n")
     line(f"\n{folder / 'hub.json'}")
-    (folder / "hub.png").write_bytes(picture(lab, data))
-    line(f"{folder / 'hub.png'}")
+    if any(row["ratio"] is not None for row in data["rows"]):
+        (folder / "hub.png").write_bytes(picture(lab, data))
+        line(f"{folder / 'hub.png'}")
 
 
 def picture(lab: Lab, data: dict[str, Any]) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from davide_hub.broker.protocol import Cancel, Close, Look, Request, Submit
-from world import DIGESTS, USER, Memory, SlurmJob, World
+from world import DIGESTS, USER, Memory, SlurmJob, World, age
 
 Frozen = tuple[Any, ...]
 
@@ -40,7 +40,7 @@ def freeze(world: World) -> Frozen:
     return _renamed(value, names) if names else value
 
 
-_SAME_ALWAYS = {"key": "", "user": USER, "uid": 6001, "gid": 6000, "home": "/home/student01", "server": "", "tried": 0.0}
+_SAME_ALWAYS = {"key": "", "user": USER, "uid": 6001, "gid": 6000, "home": "/home/student01", "server": "", "tried": ""}
 _SAME_ALWAYS["profile"] = "one-gpu"
 
 
@@ -52,7 +52,7 @@ def thaw(value: Frozen) -> World:
         late=list(late),
         secrets=set(secrets),
         claims=dict(claims),
-        disk={key: {**_SAME_ALWAYS, "key": key, **dict(more)} for key, *more in disk},
+        disk={key: {**_SAME_ALWAYS, "key": key, "tried": age(key), **dict(more)} for key, *more in disk},
         queued=[_request(*one) for one in queued],
         database=database,
         hub=hub and Memory(*hub),

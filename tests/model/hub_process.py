@@ -280,7 +280,9 @@ class Hub:
         one.api_token = f"token of {one.session_key}"
         one._submission = _Submission(one) if self.memory.submission else None
         # The search for marks that even the ledger has lost is no part of this: here none is lost.
-        self.reconciler._queue_read, self.reconciler._told = True, {}
+        self.reconciler._queue_read = True
+        # Between two steps as much time passes as it takes to be told again.
+        self.reconciler._told = dict.fromkeys(self.world.disk, float("-inf"))
         self.reconciler._forgotten_ends = set(self.memory.forgotten_ends)
         self.proof._next = float("-inf")
         self.proof._missed = {}

@@ -35,6 +35,11 @@ DIGESTS = {key: sha256(token.encode()).hexdigest() for key, token in _TOKENS.ite
 _SLURMS_WORDS = {"waits": "PENDING", "runs": "RUNNING", "ended": "COMPLETED"}
 
 
+def age(key: str) -> float:
+    """Return when a session was submitted: the later, the higher. All of it is long ago for `Broker._clock`."""
+    return float(key[1:])
+
+
 class BrokerDied(BaseException):
     """The broker is killed in this instant."""
 
@@ -242,7 +247,7 @@ class Broker:
 
     def _write(self, path: _File, content: dict[str, Any]) -> None:
         # More often than twice makes no difference to anybody.
-        self.world.disk[path.name] = content | {"tried": 0.0, "tries": min(content["tries"], 2)}
+        self.world.disk[path.name] = content | {"tried": age(path.name), "tries": min(content["tries"], 2)}
         if content["state"] in ("closing", "closed"):
             for job in self.world.jobs.values():
                 if job.key == path.name:

@@ -210,8 +210,14 @@ def test_without_a_ledger_nothing_is_submitted(keeper, slurm, monkeypatch):
     assert slurm.ordered == []
 
 
+def test_a_session_that_was_cancelled_before_it_was_asked_for_never_starts(keeper, slurm):
+    assert keeper.cancel(CANCEL) == "gone"
+    assert refusal(keeper.submit, SUBMIT).kind == "ended"
+    assert slurm.alive() == []
+
+
 def test_a_session_that_was_never_asked_for_is_unknown(keeper):
-    refused = refusal(keeper.cancel, CANCEL)
+    refused = refusal(keeper.recall, RECALL)
     assert (refused.kind, refused.sentence) == ("unknown_session", "student01 has no session ab12.")
 
 
@@ -372,6 +378,7 @@ def test_the_open_sessions_are_listed_with_the_hubs_name(keeper, slurm):
     keeper.cancel(CANCEL)
     keeper.cancel(CANCEL)
     row = {"key": "cd34", "user": "student01", "server": "my one", "state": "submitted", "job": "18"}
+    row["doubtful"] = False
     assert told(keeper.open()) == {"hub": "0a1b2c3d", "sessions": [row]}
 
 

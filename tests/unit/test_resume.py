@@ -16,7 +16,15 @@ class Spawner(SimpleNamespace):
     """A session's spawner as the database gave it back; `resume()` does what it is told."""
 
     def __init__(self, resumes=None, **state):
-        usual = {"name": "", "session_key": "ab12", "node": "", "stopping": "", "ended": "", "_log_name": "student01:"}
+        usual = {
+            "name": "",
+            "session_key": "ab12",
+            "node": "",
+            "job_id": "17",
+            "stopping": "",
+            "ended": "",
+            "_log_name": "student01:",
+        }
         super().__init__(**(usual | state))
         self._spawn_pending = self._stop_pending = False
         self._spawn_future = None
@@ -157,7 +165,7 @@ def test_a_taken_up_session_whose_job_ends_is_ended():
 def test_an_adopted_session_goes_through_jupyterhubs_own_start():
     proxy = Proxy()
     user = User(Spawner(name="other"))
-    adoption = Adoption("cd34", "23", "no-gpu", "its own token", 40123)
+    adoption = Adoption("cd34", "23", "no-gpu", "its own token")
 
     async def scenario():
         resumer = Resumer(SimpleNamespace(proxy=proxy))

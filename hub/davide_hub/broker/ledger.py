@@ -108,11 +108,10 @@ class Ledger:
         return self._write(replace(entry, state="closed"))
 
     def open(self) -> Iterator[Entry]:
-        """Yield every session that may still have a job."""
-        for path in sorted(self._folder.glob("[!.]*")):
-            entry = self.find(path.name)
-            if entry is not None and entry.state != "closed":
-                yield entry
+        """Yield every session that may still have a job, the latest first: of two, that is the one a user is in."""
+        entries = [self.find(path.name) for path in sorted(self._folder.glob("[!.]*"))]
+        found = [entry for entry in entries if entry is not None and entry.state != "closed"]
+        yield from sorted(found, key=lambda entry: entry.tried, reverse=True)
 
     def _write(self, entry: Entry) -> Entry:
         write(self._folder / entry.key, asdict(entry))

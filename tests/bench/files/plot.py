@@ -24,7 +24,7 @@ for place, row in enumerate(rows):
 axes.axvline(1, color="black", linewidth=1)
 axes.set_yticks(range(len(rows)), [row["what"] for row in rows], fontsize=9)
 axes.set_xscale("log")
-axes.set_xlim(least, max(2, *(1.2 * row["ratio"] for row in rows)))
+axes.set_xlim(least, max([2, *(1.2 * row["ratio"] for row in rows)]))
 axes.set_xticks([0.001, 0.01, 0.1, 1], ["1/1000", "1/100", "1/10", "as stock"])
 axes.set_xlabel("ours as a part of stock: shorter is better")
 title = "DAVIDE Hub beside stock batchspawner, same cluster, same run"

@@ -1,0 +1,15 @@
+"""The hub's one connection to its database, after writing has failed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def recover(database: Any) -> None:
+    """Let a database session that broke off work again.
+
+    JupyterHub shares one among everything it does. After a write that failed (a full disk, a lock) SQLAlchemy refuses
+    all further work, also of those who only read, until somebody rolls back.
+    """
+    if not database.is_active:
+        database.rollback()
