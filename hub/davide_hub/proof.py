@@ -130,4 +130,5 @@ def as_job(told: dict[str, Any]) -> Job:
         told["reason"],
         cancelled_by=told["cancelled_by"],
         uid=told["uid"],
+        number=told["number"],
     )

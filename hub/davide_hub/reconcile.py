@@ -174,6 +174,10 @@ class Reconciler:
         await self.broker.cancel(entry.user, entry.key)
         return True
 
+    def _has_entry(self, key: str) -> bool:
+        """Return whether the broker keeps a session. Else it is about to end, whatever the hub's database says."""
+        return any(one.key == key and one.state == "submitted" for one in self._entries)
+
     def _is_time(self, entry: LedgerEntry, pause: float) -> bool:
         """Return whether Slurm was not bothered with this session for a while; it is from now on."""
         now = time.monotonic()
@@ -184,7 +188,7 @@ class Reconciler:
 
     async def _end_double(self, entry: LedgerEntry, owner: DavideSpawner) -> bool:
         """End a second session of a server, once it is certain that the first is alive."""
-        if not owner.job_id or owner.pending == "stop":
+        if not owner.job_id or owner.pending == "stop" or not self._has_entry(owner.session_key):
             return False
         job = await self.proof.job(entry.user, owner.session_key, owner.job_id)
         if job.phase not in (Phase.RUNNING, Phase.WAITING):

@@ -301,9 +301,13 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
 
     async def _job(self) -> Job:
         job = await self.proof.job(self.user.name, self.session_key, self.job_id)
+        if not self.unsure:
+            return job
+        if job.number and job.number != self.job_id and job.phase is not Phase.ENDED:
+            self._change_job(job.number)
         # A job that waits has no server, and the session has one.
         strange = job.phase is Phase.ENDED or (job.phase is Phase.WAITING and self.node)
-        return await self._other_job(job) if strange and self.unsure else job
+        return await self._other_job(job) if strange else job
 
     async def _other_job(self, known: Job) -> Job:
         """Return the job that has the session, if Slurm took it twice and the one known here is the other."""
@@ -314,11 +318,14 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
         except BrokerUnreachable:
             return UNKNOWN
         other = as_job(told)
-        if told["number"] in ("", self.job_id) or other.phase is Phase.ENDED:
+        if other.number in ("", self.job_id) or other.phase is Phase.ENDED:
             return known
-        self.proof.view.forget(self.job_id)
-        self._take_job(told["number"])
+        self._change_job(other.number)
         return other
+
+    def _change_job(self, number: str) -> None:
+        self.proof.view.forget(self.job_id)
+        self._take_job(number)
 
     async def call_home(self, port: int, address: str) -> bool:
         """Take note that the session's server listens; return whether it is known where.

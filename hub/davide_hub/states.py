@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 # RESIZING and SIGNALING are moments of a running job; SUSPENDED and STOPPED ones keep their memory.
@@ -54,6 +54,8 @@ class Job:
         The uid of whoever cancelled it, where accounting tells.
     uid
         The owner's, where Slurm tells: a number that was used again belongs to somebody else.
+    number
+        The job's number, where the owner was asked about a session: it may have another job than the one known.
     """
 
     phase: Phase
@@ -62,6 +64,7 @@ class Job:
     reason: str = ""
     cancelled_by: int | None = None
     uid: int | None = None
+    number: str = field(default="", compare=False)
 
 
 UNKNOWN = Job(Phase.UNKNOWN)

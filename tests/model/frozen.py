@@ -8,6 +8,7 @@ from davide_hub.broker.protocol import Cancel, Close, Look, Request, Submit
 from world import DIGESTS, USER, Memory, SlurmJob, World, age
 
 Frozen = tuple[Any, ...]
+_FORGOTTEN = "99"
 
 
 def freeze(world: World) -> Frozen:
@@ -19,8 +20,9 @@ def freeze(world: World) -> Frozen:
     for i, key in enumerate(sorted(world.keys())):
         if key != (name := f"s{i:02}"):
             names |= {key: name, DIGESTS[key]: DIGESTS[name]}
-    # A number that only a database remembers means no job; which one, nobody can tell.
     names |= {number: str(100 + i) for i, (number, _) in enumerate(jobs) if number != str(100 + i)}
+    # Numbers of jobs that Slurm has forgotten are all the same: they never come again.
+    names |= dict.fromkeys(world.numbers() - world.jobs.keys() - {_FORGOTTEN}, _FORGOTTEN)
     value = (
         tuple((number, job.key, job.state, job.serves, job.heard) for number, job in jobs),
         tuple(sorted(world.late)),

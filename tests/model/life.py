@@ -15,6 +15,7 @@ Event = tuple[str, str]
 
 # Rounds in which a world without mishaps has to come to rest.
 _ROUNDS = 12
+_NEXT = {"waits": "job starts", "runs": "job ends", "ended": "Slurm forgets job"}
 _BY_THEMSELVES = ("late order comes", "broker reads on", "hub starts", "job calls home", "hub goes on", "hub compares")
 
 
@@ -41,8 +42,7 @@ class Life:
         jobs, late, _, _, _, queued, _, hub, *_ = state
         found = [("late order comes", key) for key in dict.fromkeys(late)]
         for number, _, is_, serves, heard in jobs:
-            if is_ != "ended":
-                found.append(("job starts" if is_ == "waits" else "job ends", number))
+            found.append((_NEXT[is_], number))
             if hub is not None and serves and not heard:
                 found.append(("job calls home", number))
         if queued:
@@ -92,6 +92,8 @@ class Life:
                 self._job_starts(which)
             case "job ends":
                 world.jobs[which].state, world.jobs[which].serves = "ended", False
+            case "Slurm forgets job":
+                del world.jobs[which]
             case "job calls home":
                 run(hub.hear(which))
             case "broker reads on":
@@ -132,6 +134,9 @@ class Life:
 
         The queue is full meanwhile: a job that waits goes on waiting, and who counts on its start is found out.
         """
+        serving = [key for _, key, _, serves, _ in state[0] if serves]
+        if len(serving) > len(set(serving)):
+            return "two servers of one session"
         passed: list[Frozen] = []
         last = None
         for _ in range(_ROUNDS):

@@ -164,12 +164,20 @@ class World:
         named |= {request.session_key for request in self.queued}
         return ({job.key for job in self.jobs.values()} | self.disk.keys() | set(self.late) | named) - {""}
 
+    def numbers(self) -> set[str]:
+        """Return all numbers of jobs that anybody but Slurm knows of."""
+        known = {entry["job"] for entry in self.disk.values()} | {dict(self.database[1]).get("job_id", "")}
+        if self.hub is not None:
+            known.add(dict(self.hub.spawner).get("job_id", ""))
+            known.add(self.hub.adoption[1] if self.hub.adoption else "")
+        return known - {""}
+
     def forget_the_past(self) -> None:
         """Drop sessions that nothing can touch any more, and jobs that nothing names."""
         states = [dict(self.database[1])]
         if self.hub is not None:
             states.append(dict(self.hub.spawner))
-        numbers = {state.get("job_id", "") for state in states} | {entry["job"] for entry in self.disk.values()}
+        numbers = self.numbers()
         used = {state.get("session_key", "") for state in states} | set(self.late)
         used |= {request.session_key for request in self.queued} | {self.jobs[one].key for one in self.alive()}
         if self.hub is not None and self.hub.adoption:
