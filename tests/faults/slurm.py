@@ -54,13 +54,6 @@ class Slurm:
         """Wait until a job has left the queue, or is on its way out."""
         wait_for(lambda: number not in {job.number for job in self.jobs()}, f"job {number} to end", seconds)
 
-    def wait_until_forgotten(self, number: str) -> None:
-        """Wait until the controller knows nothing of an ended job any more; it looks once a minute."""
-        ask = f"scontrol show job {number}"
-        wait_for(
-            lambda: self._hosts.run(CONTROLLER, ask).returncode != 0, f"job {number} to be forgotten", 150, every=1
-        )
-
     def kill_on_node(self, number: str, node: str) -> None:
         """Kill a job's processes where they run; the controller need not answer for that."""
         killed = f"scontrol listpids {number} | awk 'NR > 1 && $1 > 1 {{ print $1 }}' | xargs --no-run-if-empty kill -9"
