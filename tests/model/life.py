@@ -144,7 +144,8 @@ class Life:
                 wrong = self.wrong(state)
                 break
             last = state
-            for state in self._one_round(state):
+            for after in self._one_round(last):
+                state = after
                 if state in self._at_rest:
                     self._at_rest.update(passed)
                     return ""
