@@ -15,7 +15,6 @@ Event = tuple[str, str]
 
 # Rounds in which a world without mishaps has to come to rest.
 _ROUNDS = 12
-_NEXT = {"waits": "job starts", "runs": "job ends", "ended": "Slurm forgets job"}
 _BY_THEMSELVES = ("late order comes", "broker reads on", "hub starts", "job calls home", "hub goes on", "hub compares")
 
 
@@ -42,7 +41,8 @@ class Life:
         jobs, late, _, _, _, queued, _, hub, *_ = state
         found = [("late order comes", key) for key in dict.fromkeys(late)]
         for number, _, is_, serves, heard in jobs:
-            found.append((_NEXT[is_], number))
+            if is_ != "ended":
+                found.append(("job starts" if is_ == "waits" else "job ends", number))
             if hub is not None and serves and not heard:
                 found.append(("job calls home", number))
         if queued:
@@ -92,8 +92,8 @@ class Life:
                 self._job_starts(which)
             case "job ends":
                 world.jobs[which].state, world.jobs[which].serves = "ended", False
-            case "Slurm forgets job":
-                del world.jobs[which]
+            case "Slurm forgets":
+                world.jobs = {number: job for number, job in world.jobs.items() if job.alive}
             case "job calls home":
                 run(hub.hear(which))
             case "broker reads on":
@@ -132,29 +132,31 @@ class Life:
     def unrest(self, state: Frozen) -> str:
         """Return what is wrong once everything has come to rest without further mishaps; nothing if all is well.
 
-        The queue is full meanwhile: a job that waits goes on waiting, and who counts on its start is found out.
+        It rests twice: while Slurm still knows of the jobs that have ended, and when it has forgotten them. The queue
+        is full all the time: a job that waits goes on waiting, and who counts on its start is found out.
         """
         serving = [key for _, key, _, serves, _ in state[0] if serves]
         if len(serving) > len(set(serving)):
             return "two servers of one session"
         passed: list[Frozen] = []
-        last = None
-        for _ in range(_ROUNDS):
-            if state == last:
-                wrong = self.wrong(state)
-                break
-            last = state
-            for after in self._one_round(last):
-                state = after
-                if state in self._at_rest:
-                    self._at_rest.update(passed)
-                    return ""
-                passed.append(state)
-        else:
-            wrong = "it never comes to rest"
-        if not wrong:
-            self._at_rest.update(passed)
-        return wrong
+        for what in ("", "Slurm forgets"):
+            if what:
+                state = self.happen(state, (what, ""), Choices())
+            for _ in range(_ROUNDS):
+                before = state
+                for state in self._one_round(before):
+                    if state in self._at_rest:
+                        self._at_rest.update(passed)
+                        return ""
+                    passed.append(state)
+                if state == before:
+                    break
+            else:
+                return "it never comes to rest"
+            if wrong := self.wrong(state):
+                return wrong
+        self._at_rest.update(passed)
+        return ""
 
     def _one_round(self, state: Frozen) -> Iterator[Frozen]:
         """Yield the worlds through which one goes if all that can happen by itself happens once, without mishaps."""

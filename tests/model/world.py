@@ -7,6 +7,7 @@ a Slurm of which each answer is a choice.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -157,36 +158,41 @@ class World:
 
     def keys(self) -> set[str]:
         """Return all sessions that anybody knows of."""
-        named = {dict(self.database[1]).get("session_key", "")}
-        if self.hub is not None:
-            named.add(dict(self.hub.spawner).get("session_key", ""))
-            named.add(self.hub.adoption[0] if self.hub.adoption else "")
-        named |= {request.session_key for request in self.queued}
-        return ({job.key for job in self.jobs.values()} | self.disk.keys() | set(self.late) | named) - {""}
+        return ({job.key for job in self.jobs.values()} | self.disk.keys() | set(self.late) | self._hubs()[0]) - {""}
 
     def numbers(self) -> set[str]:
         """Return all numbers of jobs that anybody but Slurm knows of."""
-        known = {entry["job"] for entry in self.disk.values()} | {dict(self.database[1]).get("job_id", "")}
-        if self.hub is not None:
-            known.add(dict(self.hub.spawner).get("job_id", ""))
-            known.add(self.hub.adoption[1] if self.hub.adoption else "")
-        return known - {""}
+        return ({entry["job"] for entry in self.disk.values()} | self._hubs()[1]) - {""}
+
+    def _hubs(self) -> tuple[set[str], set[str]]:
+        """Return the sessions and the jobs that the hub knows of, or will be asked about."""
+        states = [self.database[1], self.hub.spawner] if self.hub is not None else [self.database[1]]
+        keys = {request.session_key for request in self.queued}
+        numbers = set()
+        for name, value in itertools.chain(*states):
+            if name == "session_key":
+                keys.add(value)
+            elif name == "job_id":
+                numbers.add(value)
+        if self.hub is not None and self.hub.adoption:
+            keys.add(self.hub.adoption[0])
+            numbers.add(self.hub.adoption[1])
+        return keys, numbers
 
     def forget_the_past(self) -> None:
         """Drop sessions that nothing can touch any more, and jobs that nothing names."""
-        states = [dict(self.database[1])]
-        if self.hub is not None:
-            states.append(dict(self.hub.spawner))
+        used, _ = self._hubs()
+        used.update(self.late)
+        used.update(job.key for job in self.jobs.values() if job.alive)
+        used.update(key for key, entry in self.disk.items() if entry["state"] != "closed")
         numbers = self.numbers()
-        used = {state.get("session_key", "") for state in states} | set(self.late)
-        used |= {request.session_key for request in self.queued} | {self.jobs[one].key for one in self.alive()}
-        if self.hub is not None and self.hub.adoption:
-            used.add(self.hub.adoption[0])
-        used |= {key for key, entry in self.disk.items() if entry["state"] != "closed"}
-        for job in self.jobs.values():
-            job.heard = job.heard and job.alive
-        self.jobs = {n: job for n, job in self.jobs.items() if job.alive or (job.key in used and n in numbers)}
-        self.disk = {key: entry for key, entry in self.disk.items() if key in used}
+        for number, job in list(self.jobs.items()):
+            if not job.alive:
+                job.heard = False
+                if job.key not in used or number not in numbers:
+                    del self.jobs[number]
+        for key in [key for key in self.disk if key not in used]:
+            del self.disk[key]
         self.secrets &= used
         self.said_gone &= used
         self.unwanted &= used
@@ -222,6 +228,7 @@ class Broker:
     def __init__(self, patch: Any) -> None:
         self.world = World()
         self.choices = Choices()
+        self._forgets = False
         for verb in ("submit", "jobs", "record", "cancel", "discard", "recall", "log_end"):
             patch.setattr(owner, verb, getattr(self, f"_{verb}"))
         patch.setattr(sessions, "find_account", lambda _name: _ACCOUNT)
@@ -296,14 +303,20 @@ class Broker:
         return number
 
     def _jobs(self, _account: Account) -> list[OwnersJob]:
-        self._may_be_silent()
+        if self.choices.among(False, True):
+            raise SlurmSilent("squeue")
+        jobs = self.world.jobs
+        # After a while Slurm forgets jobs that have ended, and accounting too.
+        ended = len(jobs) > len(self.world.alive())
+        self._forgets = self.choices.among(False, True) if ended else False
         return [
             OwnersJob(number, _SLURMS_WORDS[job.state], "gpu01", "", UID, "2026", MARKER.mark(job.key, UID))
-            for number, job in self.world.jobs.items()
+            for number, job in jobs.items()
+            if job.alive or not self._forgets
         ]
 
     def _record(self, _account: Account, number: str) -> OwnersJob | None:
-        job = self.world.jobs.get(number)
+        job = None if self._forgets else self.world.jobs.get(number)
         return OwnersJob(number, _SLURMS_WORDS[job.state], "gpu01", "", UID) if job else None
 
     def _cancel(self, _account: Account, numbers: list[str]) -> None:
@@ -330,8 +343,4 @@ class Broker:
 
     def _log_end(self, _account: Account, _key: str) -> str:
         return ""
-
-    def _may_be_silent(self) -> None:
-        if self.choices.among(False, True):
-            raise SlurmSilent("squeue")
 

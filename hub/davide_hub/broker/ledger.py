@@ -70,6 +70,9 @@ class Entry:
         return self.tries > 1
 
 
+_FIELDS = [field.name for field in fields(Entry)]
+
+
 class Ledger:
     """All sessions that the broker was asked to submit."""
 
@@ -81,7 +84,7 @@ class Ledger:
     def find(self, key: str) -> Entry | None:
         """Return the entry of a session, or None."""
         kept = read(self._folder / key)
-        known = {field.name: kept[field.name] for field in fields(Entry) if field.name in kept}
+        known = {name: kept[name] for name in _FIELDS if name in kept}
         try:
             return Entry(**known)
         except TypeError:
