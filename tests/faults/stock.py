@@ -44,8 +44,8 @@ c.SlurmSpawner.req_nprocs = "2"
 c.SlurmSpawner.req_memory = "4G"
 c.SlurmSpawner.req_runtime = "4:00:00"
 # srun hands on what keepvars names, and nothing of the prologue's.
-words = "/usr/bin/env PATH=/usr/local/bin:/usr/bin:/bin PYTHONPATH={software}-stock JUPYTER_PATH={software}/share/jupyter"
-c.SlurmSpawner.batchspawner_singleuser_cmd = words + " {software}/envs/session/bin/python -m batchspawner.singleuser"
+paths = "PATH=/usr/local/bin:/usr/bin:/bin PYTHONPATH={software}-stock JUPYTER_PATH={software}/share/jupyter"
+c.SlurmSpawner.batchspawner_singleuser_cmd = "/usr/bin/env " + paths + " {software}/envs/session/bin/python -m batchspawner.singleuser"
 c.SlurmSpawner.cmd = ["{software}/envs/session/bin/jupyterhub-singleuser"]
 """
 
