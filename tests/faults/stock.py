@@ -86,7 +86,7 @@ def stock_hub() -> Iterator[Target]:
         hosts.output(
             HUB, f"systemctl disable --now --quiet {' '.join(UNITS)}; rm -f /etc/systemd/system/stock-*.service"
         )
-        hosts.output(HUB, f"systemctl daemon-reload; rm -rf {STATE} {SETTINGS} {facts['paths']['software']}-stock")
+        hosts.output(HUB, f"systemctl daemon-reload; systemctl reset-failed --quiet; rm -rf {STATE} {SETTINGS} {facts['paths']['software']}-stock")
 
 
 def _health(hosts: Hosts) -> str:
