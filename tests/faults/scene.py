@@ -86,7 +86,7 @@ class Scene:
         try:
             self._end(person)
         except AssertionError:
-            # The row before has left a hub that can't end it, and has failed for that; the next one is to have its chance.
+            # The row before has left a hub that can't end it, and failed for that; the next is to have its chance.
             self.restart_hub()
             self._end(person)
         person.counter, person.job = None, ""

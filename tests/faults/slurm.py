@@ -54,19 +54,17 @@ class Slurm:
         """Wait until a job has left the queue, or is on its way out."""
         wait_for(lambda: number not in {job.number for job in self.jobs()}, f"job {number} to end", seconds)
 
-    def wait_until_forgotten(self, number: str) -> None:
-        """Wait until the controller knows nothing of an ended job any more; it looks once a minute."""
-        ask = f"scontrol show job {number}"
-        wait_for(
-            lambda: self._hosts.run(CONTROLLER, ask).returncode != 0, f"job {number} to be forgotten", 150, every=1
-        )
-
     def kill_on_node(self, number: str, node: str) -> None:
         """Kill a job's processes where they run; the controller need not answer for that."""
         killed = f"scontrol listpids {number} | awk 'NR > 1 && $1 > 1 {{ print $1 }}' | xargs --no-run-if-empty kill -9"
-        self._hosts.output(node, killed)
         alive = f"scontrol listpids {number} 2>/dev/null | awk 'NR > 1 && $1 > 1' | grep -c . || true"
-        wait_for(lambda: self._hosts.output(node, alive) == "0", f"the processes of job {number} to end", 20)
+
+        def all_dead() -> bool:
+            # A process may end between being listed and being killed, and then kill complains.
+            self._hosts.run(node, killed)
+            return bool(self._hosts.output(node, alive) == "0")
+
+        wait_for(all_dead, f"the processes of job {number} to end", 20)
 
     def partition(self, change: str) -> None:
         """Change the partition of the sessions."""

@@ -43,8 +43,9 @@ c.SlurmSpawner.req_options = "--account=" + facts["account"]
 c.SlurmSpawner.req_nprocs = "2"
 c.SlurmSpawner.req_memory = "4G"
 c.SlurmSpawner.req_runtime = "4:00:00"
-c.SlurmSpawner.req_prologue = "export PYTHONPATH={software}-stock JUPYTER_PATH={software}/share/jupyter"
-c.SlurmSpawner.batchspawner_singleuser_cmd = "{software}/envs/session/bin/python -m batchspawner.singleuser"
+# srun hands on what keepvars names, and nothing of the prologue's.
+paths = "PATH=/usr/local/bin:/usr/bin:/bin PYTHONPATH={software}-stock JUPYTER_PATH={software}/share/jupyter"
+c.SlurmSpawner.batchspawner_singleuser_cmd = "/usr/bin/env " + paths + " {software}/envs/session/bin/python -m batchspawner.singleuser"
 c.SlurmSpawner.cmd = ["{software}/envs/session/bin/jupyterhub-singleuser"]
 """
 
@@ -85,7 +86,7 @@ def stock_hub() -> Iterator[Target]:
         hosts.output(
             HUB, f"systemctl disable --now --quiet {' '.join(UNITS)}; rm -f /etc/systemd/system/stock-*.service"
         )
-        hosts.output(HUB, f"systemctl daemon-reload; rm -rf {STATE} {SETTINGS} {facts['paths']['software']}-stock")
+        hosts.output(HUB, f"systemctl daemon-reload; systemctl reset-failed --quiet; rm -rf {STATE} {SETTINGS} {facts['paths']['software']}-stock")
 
 
 def _health(hosts: Hosts) -> str:

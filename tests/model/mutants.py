@@ -126,6 +126,17 @@ def a_running_session_needs_no_number(patch: Any) -> None:
     patch.setattr(Resumer, "take_up", hasty)
 
 
+def no_job_is_known_by_its_mark(patch: Any) -> None:
+    patch.setattr(SessionKeeper, "_belongs", lambda *_: False)
+
+
+def a_restarted_hub_ends_what_it_finds(patch: Any) -> None:
+    def take_up(self: Resumer, user: Any, spawner: DavideSpawner) -> None:
+        self._in_background(self._finish_stop(user, spawner))
+
+    patch.setattr(Resumer, "take_up", take_up)
+
+
 def jobs_do_not_claim_their_session(patch: Any) -> None:
     def starts(self: Life, number: str) -> None:
         job = self.world.jobs[number]
@@ -153,5 +164,7 @@ MUTANTS = {
     a_restarted_hub_waits_for_a_call_home_that_was_heard: _OUT,
     a_session_has_but_the_job_that_the_hub_knows: _LOST,
     a_running_session_needs_no_number: _ORPHAN,
+    no_job_is_known_by_its_mark: _DOUBLE,
+    a_restarted_hub_ends_what_it_finds: _LOST,
     jobs_do_not_claim_their_session: "two servers of one session",
 }

@@ -140,6 +140,25 @@ def test_no_answer_is_not_none(says, outcome):
         owner.jobs(STUDENT)
 
 
+def test_somebody_who_is_gone_from_the_directory_is_told_from_a_silent_slurm(says):
+    says(Outcome(0, HEADER, "squeue: error: Invalid user: student01\n"))
+    with pytest.raises(owner.UserUnknown):
+        owner.jobs(STUDENT)
+
+
+def test_one_job_is_asked_for_by_its_number_and_its_absence_is_no_answer(says):
+    row = "11|RUNNING|gpu01|None|6001|2026-11-24T22:30:16|\n"
+    orders = says(Outcome(0, HEADER + row, ""))
+    assert [job.number for job in owner.one_job(STUDENT, "11")] == ["11"]
+    assert orders == [{"verb": "queue", "job": "11"}]
+    says(Outcome(0, HEADER, ""))
+    with pytest.raises(SlurmSilent):
+        owner.one_job(STUDENT, "11")
+    says(Outcome(1, "", "slurm_load_jobs error: Invalid job id specified"))
+    with pytest.raises(SlurmSilent):
+        owner.one_job(STUDENT, "11")
+
+
 def test_a_comment_with_line_breaks_makes_nobody_elses_job(says):
     mark = Marker("0a1b2c3d", b"secret").mark("ab12", 6002)
     forged = f"hello\n99|RUNNING|gpu01|None|6002|2026-11-24T22:30:16|{mark}\nand more"

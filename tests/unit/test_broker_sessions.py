@@ -8,11 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
-from davide_hub.broker import sessions
+from davide_hub.broker import owner, sessions
 from davide_hub.broker.accounts import Account, WrongPassword
 from davide_hub.broker.keep import Tickets
-from davide_hub.broker.ledger import Ledger
+from davide_hub.broker.ledger import Entry, Ledger
 from davide_hub.broker.mark import Marker
+from davide_hub.broker.owner import UserUnknown
 from davide_hub.broker.protocol import Cancel, Claim, Close, Log, Look, Recall, Submit
 from davide_hub.broker.sessions import Refused, SessionKeeper
 from davide_hub.facts import load_site
@@ -160,6 +161,31 @@ def test_a_session_is_ended_while_the_directory_is_silent(keeper, slurm, monkeyp
     monkeypatch.setattr(sessions, "find_account", silent_directory)
     assert keeper.cancel(CANCEL) == "asked"
     assert slurm.alive() == []
+
+
+def test_a_removed_user_has_the_session_ended_by_its_number(keeper, slurm, monkeypatch):
+    keeper.submit(SUBMIT)
+    everything = owner.jobs
+
+    def unknown(_account):
+        raise UserUnknown("Invalid user")
+
+    def one_job(account, number):
+        return [job for job in everything(account) if job.number == number]
+
+    monkeypatch.setattr(owner, "jobs", unknown)
+    monkeypatch.setattr(owner, "one_job", one_job)
+    assert [keeper.cancel(CANCEL) for _ in range(2)] == ["asked", "gone"]
+    assert slurm.alive() == []
+
+
+def test_a_session_without_a_number_waits_until_the_directory_knows_the_user_again(keeper, monkeypatch):
+    def unknown(_account):
+        raise UserUnknown("Invalid user")
+
+    monkeypatch.setattr(owner, "jobs", unknown)
+    keeper.ledger.intend(Entry("ab12", "student01", 6001, 6000, "/home", "", "one-gpu", "intended"))
+    assert refusal(keeper.cancel, CANCEL).kind == "busy"
 
 
 def test_a_session_is_ended_although_the_ledger_cannot_be_written(keeper, slurm, monkeypatch, caplog):

@@ -172,7 +172,7 @@ def test_few_orders_are_given_in_one_round(hub):
 
 
 def test_of_two_jobs_of_one_server_the_unowned_one_is_ended(hub):
-    one = hub({"key": "cd34"}, job=RUNS)
+    one = hub({"key": "cd34"}, {"key": "ab12", "job": "99"}, job=RUNS)
     one.owns("ab12")
     assert one.once() == [("cancel", "cd34")]
     assert one.adopted == []
@@ -184,7 +184,7 @@ def test_of_two_jobs_of_one_server_the_unowned_one_is_ended(hub):
     ids=["unknown", "ended", "stopping", "no job yet"],
 )
 def test_a_second_job_stays_while_the_first_is_not_certainly_alive(hub, own, state):
-    one = hub({"key": "cd34"}, j17=RUNS, j99=own)
+    one = hub({"key": "cd34"}, {"key": "ab12", "job": "99"}, j17=RUNS, j99=own)
     one.owns("ab12", **state)
     assert one.once() == []
     assert one.adopted == []

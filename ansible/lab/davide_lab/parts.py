@@ -82,6 +82,7 @@ class Part:
 
 PARTS = {
     "check": Part((), needs_cluster=False),
+    "model": Part(("tests/model",), needs_cluster=False),
     "cluster": Part(("tests/cluster",)),
     "browser": Part(("tests/browser",), needs_browser=True),
     "notebooks": Part(("tests/notebooks",)),

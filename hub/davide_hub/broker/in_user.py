@@ -52,7 +52,7 @@ def _do(verb: str, order: dict[str, Any]) -> None:
         case "submit":
             _submit(_folder(order), order)
         case "queue":
-            _become(*_QUEUE, f"--user={order['user']}")
+            _become(*_QUEUE, f"--user={order['user']}" if "user" in order else f"--jobs={order['job']}")
         case "record":
             _become(*_RECORD, f"--jobs={order['job']}")
         case "cancel":

@@ -40,6 +40,10 @@ class SlurmSilent(Exception):  # noqa: N818 - it is what it says
     """Slurm did not answer, or whether it did what was asked is not known."""
 
 
+class UserUnknown(SlurmSilent):
+    """The host's directory does not know the owner, so squeue lists nothing under that name."""
+
+
 class SlurmRefused(Exception):  # noqa: N818
     """Slurm said no. `str()` is what it said, on one line."""
 
@@ -101,14 +105,29 @@ def submit(account: Account, order: dict[str, Any]) -> str:
 
 
 def jobs(account: Account) -> list[OwnersJob]:
-    """Return all jobs of a user that Slurm knows, running, waiting and ended; raises `SlurmSilent`."""
-    outcome = _run(account, {"verb": "queue", "user": account.name}, _QUERY_SECONDS)
+    """Return all jobs of a user that Slurm knows, running, waiting and ended; raises `SlurmSilent`, `UserUnknown`."""
+    return _listed(account, {"user": account.name})
+
+
+def one_job(account: Account, number: str) -> list[OwnersJob]:
+    """Return one job of a user by its number: for who is not in the directory, now or any more.
+
+    That it is not listed is no answer: `SlurmSilent`.
+    """
+    found = _listed(account, {"job": number})
+    if not found:
+        raise SlurmSilent(f"job {number} is not listed")
+    return found
+
+
+def _listed(account: Account, which: dict[str, str]) -> list[OwnersJob]:
+    outcome = _run(account, {"verb": "queue", **which}, _QUERY_SECONDS)
     # The header is how an honest "none" differs from no answer, and the last line break how a whole one from half.
     if outcome.code != 0 or not outcome.out.startswith("JOBID|") or not outcome.out.endswith("\n"):
         raise SlurmSilent(_said(outcome))
     # A directory that does not know the user just now: squeue says so, shows no job at all, and ends with 0.
     if _NO_SUCH_USER in outcome.err:
-        raise SlurmSilent(_said(outcome))
+        raise UserUnknown(_said(outcome))
     # A user may write any text into a comment, line breaks too: what is no line of squeue's is passed over.
     found = (_QUEUE_LINE.fullmatch(line) for line in outcome.out.splitlines())
     return [

@@ -18,7 +18,7 @@ from davide_hub.broker.keep import Tickets
 from davide_hub.broker.ledger import Entry, Ledger
 from davide_hub.broker.locks import Locks
 from davide_hub.broker.mark import Marker
-from davide_hub.broker.owner import OwnersJob, SlurmRefused, SlurmSilent
+from davide_hub.broker.owner import OwnersJob, SlurmRefused, SlurmSilent, UserUnknown
 from davide_hub.broker.protocol import Cancel, Claim, Close, Log, Look, Recall, RefusalKind, Submit
 from davide_hub.facts import Site
 from davide_hub.profiles import find_profile
@@ -293,11 +293,17 @@ class SessionKeeper:
         The owner can change a job's comment. The number then still counts, unless the job carries the mark of
         another session or Slurm took it before this session was: then the number is used again.
         """
-        return [job for job in self._owners_jobs(account) if self._belongs(job, entry)]
+        return [job for job in self._owners_jobs(account, entry.job) if self._belongs(job, entry)]
 
-    def _owners_jobs(self, account: Account) -> list[OwnersJob]:
+    def _owners_jobs(self, account: Account, known: str = "") -> list[OwnersJob]:
+        """Return a user's jobs; of somebody who was removed from the directory, only the one whose number is known."""
         try:
-            return owner.jobs(account)
+            try:
+                return owner.jobs(account)
+            except UserUnknown:
+                if not known:
+                    raise
+                return owner.one_job(account, known)
         except SlurmSilent as silence:
             raise Refused("busy", _SILENT) from silence
 

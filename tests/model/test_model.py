@@ -4,10 +4,10 @@ At rest there are no two live jobs of one server, no live job without an owner, 
 server that runs and that nobody is let into, and nothing that the ledger keeps open for nothing. On the way there are
 never two servers of one session, and no session is ended that runs and that its user wants.
 
-The model is the real code (broker, ledger, marks, spawner, resumption, reconciliation, proof) in a world in memory; see
-`world.py`, `broker_process.py` and `hub_process.py`. What is exhaustive: all orders of all events and mishaps within the
-bounds of each test below; within a step each answer of Slurm, the broker, the disk and the home is a choice, too. What
-is sampled: the long lives at the end.
+The model is the real code (broker, ledger, marks, spawner, resumption, reconciliation, proof) in a world in memory:
+`world.py`, `broker_process.py` and `hub_process.py`. What is exhaustive: all orders of all events and mishaps within
+the bounds of each test below; within a step each answer of Slurm, the broker, the disk and the home is a choice, too.
+What is sampled: the long lives at the end.
 
 Bounds of the world itself: one user with one server; sbatch's orders arrive within the time that the broker waits for
 them, or never; nobody touches comments or reuses numbers (`tests/unit` does); a step of the hub is interrupted by its
