@@ -60,6 +60,23 @@ def test_only_sessions_that_may_have_a_job_are_open(ledger):
     assert [(one.key, one.state) for one in ledger.open()] == [("a1", "intended"), ("c3", "closing")]
 
 
+def test_the_latest_session_is_told_first(tmp_path):
+    ledger = Ledger(tmp_path, iter([100.0, 300.0, 200.0]).__next__)
+    for key in ("a1", "b2", "c3"):
+        ledger.intend(replace(ENTRY, key=key))
+    assert [one.key for one in ledger.open()] == ["b2", "c3", "a1"]
+
+
+def test_a_session_that_was_ordered_twice_is_doubtful_until_somebody_is_certain(ledger):
+    once = ledger.intend(ENTRY)
+    assert not once.doubtful
+    ledger.submitted(ledger.intend(once), "17")
+    assert ledger.find("ab12").doubtful
+    ledger.certain(ledger.find("ab12"))
+    assert not ledger.find("ab12").doubtful
+    assert ledger.find("ab12").job == "17"
+
+
 def test_a_session_that_nobody_asked_for_is_none(ledger):
     assert ledger.find("ab12") is None
 

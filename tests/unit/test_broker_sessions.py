@@ -299,6 +299,48 @@ def test_looking_at_an_ended_session_does_not_open_it_again(keeper, slurm):
     assert keeper.ledger.find("ab12").state == "closing"
 
 
+@pytest.fixture
+def twice(keeper, slurm):
+    """Have a session ordered twice: job 18 is known, and the order for 17 has not come yet."""
+    slurm.silent = {"submit"}
+    refusal(keeper.submit, SUBMIT)
+    slurm.silent = set()
+    assert keeper.submit(SUBMIT) == "18"
+    return keeper
+
+
+def later(keeper: SessionKeeper, seconds: float) -> None:
+    keeper.clock = lambda: time.time() + seconds
+
+
+def test_a_session_that_was_ordered_twice_is_in_doubt_for_a_minute(twice, slurm):
+    assert told(twice.open())["sessions"][0]["doubtful"]
+    twice.look(LOOK)
+    assert told(twice.open())["sessions"][0]["doubtful"], "the first order may come yet"
+    later(twice, sessions._LATE_SECONDS + 1)
+    twice.look(LOOK)
+    assert not told(twice.open())["sessions"][0]["doubtful"]
+
+
+def test_the_end_of_one_job_is_not_the_end_of_a_session_in_doubt(twice, slurm):
+    slurm.becomes("18", state="FAILED")
+    assert twice.close(CLOSE) == "waiting"
+    assert twice.cancel(CANCEL) == "waiting"
+    slurm.late_orders_arrive()
+    assert twice.cancel(CANCEL) == "asked"
+    assert slurm.alive() == []
+    later(twice, sessions._LATE_SECONDS + 1)
+    assert twice.cancel(CANCEL) == "gone"
+
+
+def test_the_job_that_runs_is_the_sessions_whatever_number_was_known(twice, slurm):
+    slurm.late_orders_arrive()
+    slurm.becomes("18", state="PENDING")
+    assert told(twice.look(LOOK))["number"] == "17"
+    assert twice.ledger.find("ab12").job == "17"
+    assert slurm.alive() == ["17"]
+
+
 def test_cancelling_ends_all_jobs_of_a_session(keeper, slurm):
     slurm.silent = {"submit"}
     refusal(keeper.submit, SUBMIT)

@@ -47,7 +47,11 @@ class Hub:
         self.broker = proof.broker = FakeBroker(sessions=listed(*rows), recall=RECALLED)
         self.proof = proof
         self.adopted: list[tuple[str, str, Adoption]] = []
-        resumer = SimpleNamespace(adopt=lambda user, name, what: self.adopted.append((user.name, name, what)))
+        self.ended: list[SimpleNamespace] = []
+        resumer = SimpleNamespace(
+            adopt=lambda user, name, what: self.adopted.append((user.name, name, what)),
+            end=lambda _user, spawner: self.ended.append(spawner),
+        )
         app = SimpleNamespace(db=self.db, users=self.users, spawner_class=SimpleNamespace(proof=proof), settings={})
         self.reconciler = Reconciler(app, resumer)
 
@@ -188,6 +192,92 @@ def test_a_second_job_stays_while_the_first_is_not_certainly_alive(hub, own, sta
     one.owns("ab12", **state)
     assert one.once() == []
     assert one.adopted == []
+
+
+def test_a_second_job_stays_while_the_first_is_not_in_the_ledger(hub):
+    one = hub({"key": "cd34"}, {"key": "ab12", "state": "closing", "job": "99"}, job=RUNS)
+    one.owns("ab12", pending="stop")
+    one.owns("ab12")
+    assert ("cancel", "cd34") not in one.once()
+
+
+def test_a_user_who_presses_start_meanwhile_keeps_that_start(hub):
+    one = hub({"key": "cd34"}, job=RUNS)
+
+    async def recall():
+        one.owns("ab12", job_id="")
+        one.reconciler._users = {user.name: user for user in one.users.values()}
+        return RECALLED
+
+    one.broker.answers["recall"] = recall
+    one.once()
+    assert one.adopted == []
+
+
+def test_of_two_forgotten_sessions_the_one_that_runs_is_taken_up(hub):
+    one = hub({"key": "a1", "job": "16"}, {"key": "b2", "job": "17"}, j16=WAITS, j17=RUNS)
+    one.once()
+    assert [what.key for _, _, what in one.adopted] == ["b2"]
+
+
+@pytest.mark.parametrize("rival", [{"state": "intended", "job": ""}, {"doubtful": True}], ids=["intended", "doubtful"])
+def test_a_session_is_not_taken_up_before_another_of_its_server_is_known(hub, rival):
+    one = hub({"key": "a1", **rival}, {"key": "b2", "job": "18"}, job=RUNS)
+    one.once()
+    assert one.adopted == []
+
+
+def test_a_session_of_another_server_is_no_rival(hub):
+    one = hub({"key": "a1", "state": "intended", "job": "", "server": "two"}, {"key": "b2", "job": "18"}, job=RUNS)
+    one.broker.answers["look"] = looked()
+    one.once()
+    assert [what.key for _, _, what in one.adopted] == ["b2"]
+
+
+# -- what the hub or the broker is not sure of
+
+
+@pytest.mark.parametrize("owned", [True, False])
+def test_a_session_in_doubt_is_looked_at_now_and_then(hub, monkeypatch, owned):
+    now = [1000.0]
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    one = hub({"key": "ab12", "doubtful": True})
+    if owned:
+        one.owns("ab12", job_id="17")
+    told = []
+    for _ in range(5):
+        told.append(one.once())
+        now[0] += 15
+    assert told == [[("look", "ab12")], [], [("look", "ab12")], [], [("look", "ab12")]]
+
+
+def test_a_start_whose_job_is_found_after_all_is_not_ended(hub):
+    one = hub({"key": "ab12", "state": "intended", "job": ""})
+    one.broker.answers["look"] = looked("17")
+    assert one.once() == [("look", "ab12")]
+
+
+def test_an_end_that_leaves_a_doubt_is_brought_to_its_end(hub):
+    one = hub({"key": "ab12"}, job=ENDED)
+    one.broker.answers["close"] = "waiting"
+    assert one.once() == [("close", "ab12"), ("cancel", "ab12")]
+
+
+def test_an_end_that_the_database_forgot_is_gone_on_with(hub):
+    one = hub({"key": "ab12", "state": "closing"})
+    spawner = one.owns("ab12")
+    one.once()
+    assert one.ended == [], "a start that failed just now ends itself"
+    one.once()
+    assert one.ended == [spawner]
+
+
+def test_an_end_that_is_under_way_is_left_alone(hub):
+    one = hub({"key": "ab12", "state": "closing"})
+    one.owns("ab12", pending="stop")
+    for _ in range(3):
+        one.once()
+    assert one.ended == []
 
 
 # -- what must not stop the comparison

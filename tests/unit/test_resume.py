@@ -151,6 +151,31 @@ def test_an_end_that_was_under_way_is_brought_to_its_end(state):
     assert (proxy.did, user.did) == (["no route to ''"], ["stop"])
 
 
+def test_a_place_without_a_job_is_not_believed():
+    called = asyncio.Event()
+    spawner = Spawner(resumes=called, node="gpu01", job_id="")
+    user = taken_up(spawner, Proxy(), called.set)
+    assert spawner.did == ["watched"], "after its job was found"
+    assert user.did == []
+
+
+def test_a_start_under_way_is_given_up_for_an_end():
+    proxy = Proxy()
+    spawner = Spawner(resumes=asyncio.Event())
+    user = User(spawner)
+
+    async def scenario():
+        resumer = Resumer(SimpleNamespace(proxy=proxy))
+        resumer.take_up(user, spawner)
+        start = spawner._spawn_future
+        resumer.end(user, spawner)
+        await asyncio.gather(start, *resumer._tasks, return_exceptions=True)
+        return start
+
+    assert asyncio.run(scenario()).cancelled()
+    assert (proxy.did, user.did) == (["no route to ''"], ["stop"])
+
+
 def test_a_session_ends_even_while_the_proxy_is_away():
     assert taken_up(Spawner(stopping="yes"), Proxy(broken=True)).did == ["stop"]
 

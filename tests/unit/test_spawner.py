@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -289,6 +290,72 @@ def test_a_session_whose_job_is_not_known_yet_may_live(session):
     assert asyncio.run(spawner.poll()) == 1
 
 
+# -- a session that Slurm took twice
+
+
+def doubtful(session, *jobs: Job, looks: object) -> DavideSpawner:
+    spawner = session(*jobs)
+    spawner.load_state({"session_key": "ab12", "job_id": "18", "unsure": "yes"})
+    spawner.broker.answers["look"] = looks
+    return spawner
+
+
+def test_where_an_attempt_to_submit_failed_there_may_be_another_job(session):
+    spawner = session(RUNS)
+    answers = iter([BrokerUnreachable(), "17"])
+
+    async def submit():
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    spawner.broker.answers["submit"] = submit
+    asyncio.run(start_and(spawner, calls_home(spawner)))
+    assert spawner.saved[-1]["unsure"]
+
+
+def test_the_end_of_one_job_leaves_a_session_that_has_another(session):
+    spawner = doubtful(session, FAILED, looks=looked("17"))
+    assert asyncio.run(spawner.poll()) is None
+    assert (spawner.job_id, spawner.saved[-1]["job_id"], spawner.proof.forgotten) == ("17", "17", ["18"])
+
+
+def test_a_job_that_waits_is_not_the_one_of_a_session_that_is_up(session):
+    spawner = doubtful(session, WAITS, looks=looked("17"))
+    spawner.node = "gpu01"
+    assert asyncio.run(spawner.poll()) is None
+    assert spawner.job_id == "17"
+
+
+def test_a_number_that_the_owner_was_told_is_taken_over(session):
+    spawner = doubtful(session, replace(RUNS, number="17"), looks=looked("17"))
+    assert asyncio.run(spawner.poll()) is None
+    assert (spawner.job_id, spawner.broker.verbs()) == ("17", [])
+
+
+@pytest.mark.parametrize(
+    ("looks", "status"),
+    [
+        (looked("18", "FAILED"), 1),
+        (looked("17", "FAILED"), 1),
+        (looked("", "GONE", ""), 1),
+        (BrokerRefused("unknown_session", "student01 has no session ab12."), 1),
+        (BrokerRefused("busy", "Slurm does not answer."), None),
+        (BrokerUnreachable(), None),
+    ],
+)
+def test_without_another_job_the_end_is_the_end_and_silence_is_none(session, looks, status):
+    assert asyncio.run(doubtful(session, FAILED, looks=looks).poll()) == status
+
+
+def test_a_session_without_doubts_asks_nobody_at_its_end(session):
+    spawner = session(FAILED)
+    spawner.job_id = "18"
+    assert asyncio.run(spawner.poll()) == 1
+    assert spawner.broker.said == []
+
+
 # -- stopping
 
 
@@ -416,6 +483,27 @@ def test_a_session_that_was_waiting_goes_on_waiting(session):
 
     asyncio.run(scenario())
     assert set(spawner.broker.verbs()) <= {"recall"}, "nothing is submitted or looked for"
+
+
+def test_a_call_home_that_the_last_hub_heard_is_not_waited_for(session):
+    spawner = session(RUNS)
+    spawner.broker.answers["recall"] = recalled(40123)
+    asyncio.run(resumed(spawner, job_id="17"))
+    assert (spawner.node, spawner.port, spawner.saved[-1]["port"]) == ("gpu01", 40123, 40123)
+
+
+def test_while_it_is_not_known_whether_a_session_listens_it_is_waited_for(session):
+    spawner = session(RUNS)
+    spawner.broker.answers["recall"] = BrokerUnreachable()
+
+    async def scenario():
+        resume = asyncio.create_task(resumed(spawner, job_id="17"))
+        await until(lambda: len(spawner.broker.said) > 1)
+        spawner.broker.answers["recall"] = recalled(40123)
+        await resume
+
+    asyncio.run(scenario())
+    assert spawner.port == 40123
 
 
 def test_a_job_whose_number_the_last_hub_never_heard_is_found(session):

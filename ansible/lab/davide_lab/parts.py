@@ -240,6 +240,11 @@ def fuzz(root: Path) -> int:
     return tell([run_pytest(root, "fuzz", ("tests/fuzz",), {"DAVIDE_FUZZ_REQUESTS": str(FUZZ_REQUESTS)})])
 
 
+def long_model(root: Path) -> int:
+    """Search the model of a session's life with one mishap more on each way than the suite has time for."""
+    return tell([run_pytest(root, "model", ("-s", *PARTS["model"].tests), {"DAVIDE_MODEL_MISHAPS": "3"})])
+
+
 LONG: dict[str, Callable[[Path], int]] = {
     "trixie": other_release,
     "timings": timings,
@@ -248,6 +253,7 @@ LONG: dict[str, Callable[[Path], int]] = {
     "controls": controls,
     "soak": soak,
     "fuzz": fuzz,
+    "model": long_model,
 }
 
 
