@@ -45,7 +45,8 @@ c.SlurmSpawner.req_memory = "4G"
 c.SlurmSpawner.req_runtime = "4:00:00"
 # srun hands on what keepvars names, and nothing of the prologue's.
 paths = "PATH=/usr/local/bin:/usr/bin:/bin PYTHONPATH={software}-stock JUPYTER_PATH={software}/share/jupyter"
-c.SlurmSpawner.batchspawner_singleuser_cmd = "/usr/bin/env " + paths + " {software}/envs/session/bin/python -m batchspawner.singleuser"
+python = "{software}/envs/session/bin/python"
+c.SlurmSpawner.batchspawner_singleuser_cmd = "/usr/bin/env " + paths + " " + python + " -m batchspawner.singleuser"
 c.SlurmSpawner.cmd = ["{software}/envs/session/bin/jupyterhub-singleuser"]
 """
 
@@ -86,7 +87,8 @@ def stock_hub() -> Iterator[Target]:
         hosts.output(
             HUB, f"systemctl disable --now --quiet {' '.join(UNITS)}; rm -f /etc/systemd/system/stock-*.service"
         )
-        hosts.output(HUB, f"systemctl daemon-reload; systemctl reset-failed --quiet; rm -rf {STATE} {SETTINGS} {facts['paths']['software']}-stock")
+        hosts.output(HUB, "systemctl daemon-reload; systemctl reset-failed --quiet")
+        hosts.output(HUB, f"rm -rf {STATE} {SETTINGS} {facts['paths']['software']}-stock")
 
 
 def _health(hosts: Hosts) -> str:
