@@ -13,18 +13,25 @@ class Choices:
     ----------
     script
         Which of the options to take at the first choices; the first option of each one after these.
+
+    Attributes
+    ----------
+    made
+        What was taken, wherever it was not the first option.
     """
 
     def __init__(self, script: tuple[int, ...] = ()) -> None:
         self._script = script
-        self._made: list[tuple[int, int]] = []
+        self._taken: list[int] = []
+        self._options: list[int] = []
         self.made: list[Any] = []
 
     def among(self, *options: Any) -> Any:
         """Return one of the options. The first is what happens when all goes well."""
-        at = len(self._made)
+        at = len(self._taken)
         taken = self._script[at] if at < len(self._script) else 0
-        self._made.append((taken, len(options)))
+        self._taken.append(taken)
+        self._options.append(len(options))
         if taken:
             self.made.append(options[taken])
         return options[taken]
@@ -32,11 +39,11 @@ class Choices:
     @property
     def mishaps(self) -> int:
         """How often something else than the first option was taken."""
-        return sum(taken > 0 for taken, _ in self._made)
+        return len(self.made)
 
     def rest(self) -> Iterator[tuple[int, ...]]:
         """Yield scripts that differ from this run, for the first time, at one of the choices that it made freely."""
-        for at in range(len(self._script), len(self._made)):
-            before = tuple(taken for taken, _ in self._made[:at])
-            for other in range(1, self._made[at][1]):
+        for at in range(len(self._script), len(self._taken)):
+            before = tuple(self._taken[:at])
+            for other in range(1, self._options[at]):
                 yield (*before, other)

@@ -139,8 +139,10 @@ class Life:
         serving = [key for _, key, _, serves, _ in state[0] if serves]
         if len(serving) > len(set(serving)):
             return "two servers of one session"
-        later = self.happen(state, ("Slurm forgets", ""), Choices())
-        return self._unrest(state) or self._unrest(later)
+        if wrong := self._unrest(state):
+            return wrong
+        all_alive = all(is_ != "ended" for _, _, is_, *_ in state[0])
+        return "" if all_alive else self._unrest(self.happen(state, ("Slurm forgets", ""), Choices()))
 
     def _unrest(self, state: Frozen) -> str:
         passed: list[Frozen] = []
