@@ -72,6 +72,7 @@ class Life:
         world = self.world = thaw(state)
         self.broker.world = self.hub.world = world
         self.broker.choices = self.hub.choices = choices
+        self.hub.commits.clear()  # a step may have been broken off by whoever makes the choices
         if world.hub is not None:
             self.hub.wake()
         try:
