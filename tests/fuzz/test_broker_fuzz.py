@@ -8,7 +8,7 @@ import os
 from davide_hub.broker.protocol import Answer, Refusal, decode_reply
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lines import ROOTS_OWN, is_request, lines
+from lines import ROOTS_OWN, as_sent, is_request, lines
 
 # In CI few and always the same ones; the long form sets the number and draws anew each time.
 _ASKED = os.environ.get("DAVIDE_FUZZ_REQUESTS")
@@ -40,7 +40,7 @@ fuzz = settings(
 @given(st.lists(lines(), min_size=_TOGETHER, max_size=_TOGETHER))
 def test_every_line_gets_one_answer_and_only_requests_are_answered(broker, sent):
     broker.forget()
-    for line in [SUBMIT, *sent]:
+    for line in map(as_sent, [SUBMIT, *sent]):
         answer = broker.send(line)
         assert answer.count(b"\n") == 1, "one line, whatever was asked"
         assert answer.endswith(b"\n")
