@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from sqlalchemy.exc import SQLAlchemyError
+
 
 def recover(database: Any) -> None:
     """Let a database session that broke off work again.
@@ -13,3 +15,12 @@ def recover(database: Any) -> None:
     """
     if not database.is_active:
         database.rollback()
+
+
+def commit(database: Any) -> None:
+    """Write down what has changed; where that fails, leave a database that others can go on with, and raise."""
+    try:
+        database.commit()
+    except SQLAlchemyError:
+        database.rollback()
+        raise

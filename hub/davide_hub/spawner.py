@@ -20,12 +20,11 @@ from batchspawner.api import BatchSpawnerAPIHandler
 from jupyterhub import apihandlers, orm
 from jupyterhub.utils import maybe_future, url_escape_path, url_path_join
 from sqlalchemy import inspect
-from sqlalchemy.exc import SQLAlchemyError
 from traitlets import Instance, Unicode
 
 from davide_hub.broker.client import BrokerClient, BrokerRefused, BrokerUnreachable
 from davide_hub.certificates import HubCertificates, session_host
-from davide_hub.database import recover
+from davide_hub.database import commit, recover
 from davide_hub.facts import Site
 from davide_hub.heard import HeardServer
 from davide_hub.nodes import Nodes
@@ -492,13 +491,7 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
         self._commit()
 
     def _commit(self) -> None:
-        database = inspect(self.orm_spawner).session
-        try:
-            database.commit()
-        except SQLAlchemyError:
-            # Else every later query of anybody would fail, too.
-            database.rollback()
-            raise
+        commit(inspect(self.orm_spawner).session)
 
     # -- what the user reads
 

@@ -182,17 +182,17 @@ def discard(account: Account, key: str) -> bool:
 
 def recall(account: Account, key: str) -> str:
     """Return the file of secrets that a session was given, or nothing."""
-    try:
-        outcome = _run(account, {"verb": "recall", "session_key": key}, _HOME_SECONDS)
-    except SlurmSilent:
-        return ""
-    return outcome.out if outcome.code == 0 else ""
+    return _read(account, {"verb": "recall", "session_key": key})
 
 
 def log_end(account: Account, key: str) -> str:
     """Return the last lines of a session's log, or nothing."""
+    return _read(account, {"verb": "log", "session_key": key})
+
+
+def _read(account: Account, order: dict[str, Any]) -> str:
     try:
-        outcome = _run(account, {"verb": "log", "session_key": key}, _HOME_SECONDS)
+        outcome = _run(account, order, _HOME_SECONDS)
     except SlurmSilent:
         return ""
     return outcome.out if outcome.code == 0 else ""
