@@ -98,7 +98,10 @@ def main() -> None:
     unit_files = [path for path in (facts.get("FragmentPath", ""), *facts.get("DropInPaths", "").split()) if path]
     # Type=notify services and dependants may be on their way up or down: what counts is whether it is meant to run.
     runs = facts["ActiveState"] in ("active", "activating", "reloading")
-    stale = runs and newest([*module.params["config"], *unit_files]) > started_at(facts)
+    newer = {path: newest([path]) > started_at(facts) for path in [*module.params["config"], *unit_files]}
+    stale = runs and any(newer.values())
+    # Another unit file is not taken up by a reload.
+    reload = module.params["reload"] and not any(newer[path] for path in unit_files)
     enabled = facts.get("UnitFileState") in (
         "enabled",
         "static",
@@ -118,7 +121,7 @@ def main() -> None:
             subprocess.run(["systemctl", "reset-failed", unit], check=False, capture_output=True)
             systemctl(module, "start", unit)
         elif stale:
-            systemctl(module, "reload-or-restart" if module.params["reload"] else "restart", unit)
+            systemctl(module, "reload-or-restart" if reload else "restart", unit)
     module.exit_json(changed=not enabled or not runs, did=did)
 
 

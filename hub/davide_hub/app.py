@@ -19,7 +19,12 @@ from sqlalchemy.orm import selectinload
 from traitlets import Instance
 
 from davide_hub.certificates import HubCertificates
+from davide_hub.database import Checkpointer, tune
+from davide_hub.discreet import Discreet
 from davide_hub.doorkeeper import Doorkeeper
+from davide_hub.garbage import Collector
+from davide_hub.idle import IdleWatch
+from davide_hub.loglines import LineFormatter
 from davide_hub.reconcile import Reconciler
 from davide_hub.resume import Resumer
 from davide_hub.routes import RouteGuard
@@ -30,11 +35,14 @@ class DavideHub(JupyterHub):  # type: ignore[misc]
     """JupyterHub for sessions that outlive it."""
 
     name = "jupyterhub"
+    _log_formatter_cls = LineFormatter
     certificates = Instance(HubCertificates, config=True, help="How the hub shows who it is, and whom it hears.")
 
     def init_logging(self) -> None:
-        """Let our own lines go where JupyterHub's go."""
+        """Let our own lines go where JupyterHub's go, and none of them hold a secret."""
         super().init_logging()
+        for handler in self.log.handlers:
+            handler.addFilter(Discreet())
         ours = logging.getLogger("jupyterhub.davide")
         ours.parent = self.log
         ours.setLevel(self.log.level)
@@ -42,7 +50,7 @@ class DavideHub(JupyterHub):  # type: ignore[misc]
     def init_db(self) -> None:
         """Open the database; SQLite so that a commit neither waits for the disk nor is torn by a crash."""
         if self.db_url.startswith("sqlite"):
-            event.listen(Engine, "connect", _tune_sqlite)
+            event.listen(Engine, "connect", tune)
         super().init_db()
 
     def init_tornado_application(self) -> None:
@@ -81,7 +89,7 @@ class DavideHub(JupyterHub):  # type: ignore[misc]
         jupyterhub.app.make_ssl_context = lambda *_, **__: context
 
     async def start(self) -> None:
-        """Start the hub, and what watches over its sessions and routes."""
+        """Start the hub, and what watches over its sessions, routes and database."""
         await super().start()
         if not hasattr(self, "_resumer"):
             return  # a command such as --generate-config
@@ -89,21 +97,12 @@ class DavideHub(JupyterHub):  # type: ignore[misc]
             Reconciler(self, self._resumer),
             RouteGuard(self),
             Doorkeeper(self, self.spawner_class.proof.broker),
+            Checkpointer(self.db_url),
+            Collector(),
+            IdleWatch(self),
         )
         # Kept, because the event loop alone holds tasks by weak references.
         self._keepers = [asyncio.create_task(keeper.run()) for keeper in keepers]
-
-
-def _tune_sqlite(connection: Any, _record: Any) -> None:
-    """Use SQLite's write-ahead log (https://www.sqlite.org/wal.html).
-
-    A hundred starts make a thousand commits, each of which would wait for the disk while nobody is served. A power
-    loss may cost the last few of them; what they told stands in the broker's ledger too, which does wait.
-    """
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")
-    # A database that somebody else has locked must not freeze the hub for longer.
-    connection.execute("PRAGMA busy_timeout = 1000")
 
 
 def main(argv: list[str] | None = None) -> Any:

@@ -6,14 +6,31 @@ from collections.abc import Awaitable
 from ipaddress import ip_address
 from typing import Any
 
+from jupyterhub import orm
 from jupyterhub.auth import Authenticator
-from oauthenticator.oauth2 import OAuthenticator
+from jupyterhub.handlers.login import LogoutHandler
+from oauthenticator.oauth2 import OAuthenticator, OAuthLogoutHandler
 from tornado import web
 from traitlets import Instance
 
 from davide_hub.broker.client import BrokerClient, BrokerRefused, BrokerUnreachable
 
 _STATUS = {"busy": 503, "failed": 503, "too_many": 429}
+
+
+class Leave(LogoutHandler):  # type: ignore[misc]
+    """Logs out for good: JupyterHub's own only asks the browser to forget the cookie, of which there may be copies."""
+
+    def _backend_logout_cleanup(self, name: str) -> None:
+        user = self.current_user
+        super()._backend_logout_cleanup(name)
+        # The log-in cookie holds this, in every browser of the user.
+        user.orm_user.cookie_id = orm.new_token()
+        self.db.commit()
+
+
+class OidcLeave(Leave, OAuthLogoutHandler):  # type: ignore[misc]
+    """The same, where a provider logs in."""
 
 
 class Door(Authenticator):  # type: ignore[misc]
@@ -51,6 +68,10 @@ class Door(Authenticator):  # type: ignore[misc]
 class BrokerAuthenticator(Door):
     """Hands the password on to the broker, and keeps nothing of it."""
 
+    def get_handlers(self, app: Any) -> list[tuple[str, Any]]:
+        """Return the pages of log-in and log-out, which go before JupyterHub's."""
+        return [*super().get_handlers(app), (r"/logout", Leave)]
+
     async def authenticate(self, handler: web.RequestHandler | None, data: dict[str, str]) -> dict[str, Any] | None:
         """Return who logged in, or None if name or password is wrong; see `Door.ask`."""
         # Unix accounts are in small letters; phones like to begin with a capital.
@@ -64,6 +85,8 @@ class OidcAuthenticator(Door, OAuthenticator):  # type: ignore[misc]
     OAuthenticator does the browser's part (state, PKCE, code for token). It would trust the token because of where
     it comes from; here the broker verifies its signature, so that a hub that was taken can't say who logs in.
     """
+
+    logout_handler = OidcLeave
 
     async def authenticate(
         self, handler: web.RequestHandler, data: dict[str, str] | None = None, **_more: Any

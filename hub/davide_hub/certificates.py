@@ -3,6 +3,7 @@
 Two authorities, so that nobody takes one kind for the other. `gate` vouches for the hub and the proxy; it is all that a
 session trusts, so no other session enters it, nor passes for the hub. `sessions` vouches for sessions, each under a
 name of its own: a route leads to that name, and whoever listens on a node in its place can't show it.
+A broker on another host than the hub's has a third one, which vouches for these two and nobody else.
 
 Keys are on the curve P-256: one is made in 0.04 ms, where RSA would hold up the hub for 100 ms.
 """
@@ -28,6 +29,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from davide_hub.broker.tls import HUB_NAME
+
 # .internal belongs to nobody and never will (ICANN, 2024): such a name leads nowhere but where the proxy takes it.
 DOMAIN = "sessions.internal"
 
@@ -38,6 +41,8 @@ _EARLIER = timedelta(days=1)
 _OF_A_SESSION = timedelta(days=90)
 _OF_A_HOST = 10 * _YEAR
 _RENEWED_BEFORE = _YEAR
+# Some browsers believe in none that lasts longer than 825 days.
+_OF_A_TRIAL = timedelta(days=800)
 
 
 def session_host(node: str, key: str) -> str:
@@ -169,16 +174,71 @@ def prepare(folder: Path, address: str) -> list[str]:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     made: list[str] = []
     gate, _ = (_kept_or_new_authority(folder, name, made) for name in ("gate", "sessions"))
-    for name, alternatives in (("hub", [_general_name(address)]), ("proxy", [])):
-        if not _still_good(folder, name, gate, alternatives):
-            sign(gate, f"DAVIDE Hub: {name}", alternatives, _OF_A_HOST).write(folder, name)
-            made.append(name)
+    hosts: dict[str, list[x509.GeneralName]] = {"hub": [_general_name(address)], "proxy": []}
+    for name, alternatives in hosts.items():
+        _keep_or_sign(folder, name, gate, alternatives, made)
     known = "".join((folder / f"{name}.crt").read_text() for name in ("gate", "sessions"))
     file = folder / "known.crt"
     # Not touched where nothing changed: the proxy would be restarted for it, and cut every user's connections.
     if not file.exists() or file.read_text() != known:
         file.write_text(known)
         made.append("known")
+    return made
+
+
+def prepare_broker(folder: Path, address: str) -> list[str]:
+    """Make what is missing or has served its time between a hub and its broker on another host; return what was made.
+
+    Parameters
+    ----------
+    folder
+        Where it is kept, on the broker's host: the authority's key never leaves it.
+    address
+        The broker's address or name, as the hub reaches it.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    made: list[str] = []
+    authority = _kept_or_new_authority(folder, "authority", made)
+    ends: dict[str, list[x509.GeneralName]] = {
+        "broker": [_general_name(address)],
+        "hub": [x509.DNSName(HUB_NAME)],
+    }
+    for name, alternatives in ends.items():
+        _keep_or_sign(folder, name, authority, alternatives, made)
+    return made
+
+
+def _keep_or_sign(
+    folder: Path, name: str, authority: Pair, alternatives: list[x509.GeneralName], made: list[str]
+) -> None:
+    if not _still_good(folder, name, authority, alternatives):
+        sign(authority, f"DAVIDE Hub: {name}", alternatives, _OF_A_HOST).write(folder, name)
+        made.append(name)
+
+
+def prepare_trial(certificate: Path, key: Path, host: str) -> list[str]:
+    """Make what browsers are shown where nobody vouches for the site; return the names of what was made.
+
+    The authority that vouches for it lies beside the certificate, as authority.crt.
+
+    Parameters
+    ----------
+    certificate, key
+        Where they are to lie: NAME.crt and NAME.key in one folder.
+    host
+        The name that people type. The certificate is for it and for one more name before it: a user's.
+    """
+    if key != certificate.with_suffix(".key"):
+        raise ValueError(
+            f"a trial's key lies beside its certificate: write {certificate.with_suffix('.key')}, not {key}"
+        )
+    folder, made = certificate.parent, list[str]()
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    authority = _kept_or_new_authority(folder, "authority", made)
+    names: list[x509.GeneralName] = [x509.DNSName(host), x509.DNSName(f"*.{host}")]
+    if not _still_good(folder, certificate.stem, authority, names):
+        sign(authority, f"DAVIDE Hub at {host}, for trials", names, _OF_A_TRIAL).write(folder, certificate.stem)
+        made.append(certificate.stem)
     return made
 
 

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
 from tornado.web import StaticFileHandler
 
-from davide_hub import callhome, handlers
+from davide_hub import callhome, handlers, overview, spawn_page
+from davide_hub.announce import FILE as ANNOUNCEMENT
+from davide_hub.announce import Board
 from davide_hub.auth import BrokerAuthenticator, Door, OidcAuthenticator
-from davide_hub.broker.client import BrokerClient
+from davide_hub.broker import tls as broker_tls
+from davide_hub.broker.client import BrokerClient, reached_at
 from davide_hub.certificates import HubCertificates
+from davide_hub.desk import Desk
 from davide_hub.facts import FactsError, OidcLogin, Site
 from davide_hub.nodes import Nodes
+from davide_hub.overview import may_oversee
 from davide_hub.proof import Proof
-from davide_hub.routes import SENTINEL
-from davide_hub.slurm import SlurmView
+from davide_hub.routes import sentinel
+from davide_hub.shown import free_name, own_sessions
+from davide_hub.slurm import SlurmView, ask_here, through
 from davide_hub.spawner import DavideSpawner
+from davide_hub.texts import text, texts_of
 
 STATE = Path("/var/lib/davide-hub")
 TLS = Path("/etc/davide-hub/tls")
@@ -28,7 +36,15 @@ _PAGES = next(folder for folder in Path(__file__).resolve().parents if (folder /
 
 
 def configure(
-    c: Any, site: Site, *, state: Path = STATE, tls: Path = TLS, broker: Path = BROKER, templates: Path = TEMPLATES
+    c: Any,
+    site: Site,
+    *,
+    state: Path = STATE,
+    tls: Path = TLS,
+    broker: Path = BROKER,
+    far_tls: Path = broker_tls.FOLDER,
+    templates: Path = TEMPLATES,
+    announcement: Path = ANNOUNCEMENT,
 ) -> None:
     """Set everything that DAVIDE Hub sets.
 
@@ -38,20 +54,42 @@ def configure(
         JupyterHub's configuration object.
     site
         The site's facts.
-    state, tls, broker, templates
-        Where the hub keeps what it must not lose, the certificates, the broker's socket, and the site's own templates.
+    state, tls, broker, far_tls, templates, announcement
+        Where the hub keeps what it must not lose, the certificates, the broker's socket, the certificates for a broker
+        on another host, the site's own templates, and what `davide-hub announce` writes.
     """
-    client = BrokerClient(broker)
+    if site.broker:
+        _check_far(far_tls)
+    client = BrokerClient(reached_at(site, broker, far_tls))
     _network(c, site, HubCertificates(tls))
     _state(c, state)
     _login(c, site, client)
     _sessions(c, site, client)
-    _pages(c, site, templates)
+    _pages(c, site, templates, announcement)
+
+
+def _check_far(folder: Path) -> None:
+    try:
+        broker_tls.hub_context(folder)
+    except OSError as error:
+        problem = (
+            f"{folder}: the hub can't show its broker who it is ({error}); run the plays, which bring what is missing"
+        )
+        raise FactsError([problem]) from None
 
 
 def _network(c: Any, site: Site, certificates: HubCertificates) -> None:
     hub = site.hub
-    c.JupyterHub.bind_url = f"http://:{hub.port}"
+    # The address that the proxy listens on; people come by site.public_url.
+    c.JupyterHub.bind_url = f"http://127.0.0.1:{hub.proxy_port}"
+    c.JupyterHub.public_url = site.public_url
+    if site.origins == "per-user":
+        # What a user's notebook shows can't reach the hub's pages with the cookies of who looks at it.
+        c.JupyterHub.subdomain_host = site.public_url
+        # Nor can it put a cookie of its own in the place of the hub's.
+        c.JupyterHub.cookie_host_prefix_enabled = True
+    # Who the browser is, the front says (nginx.conf.j2): it takes this header from nobody.
+    c.JupyterHub.trusted_downstream_ips = ["127.0.0.1"]
     # Compute nodes call this address; the proxy, on the same host, uses it too.
     c.JupyterHub.hub_bind_url = f"https://{hub.address}:{hub.api_port}"
     c.DavideHub.certificates = certificates
@@ -59,7 +97,7 @@ def _network(c: Any, site: Site, certificates: HubCertificates) -> None:
     # The proxy is a unit of its own: a restart of the hub drops no connection.
     c.ConfigurableHTTPProxy.should_start = False
     c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{hub.proxy_api_port}"
-    c.ConfigurableHTTPProxy.extra_routes = {SENTINEL: c.JupyterHub.hub_bind_url}
+    c.ConfigurableHTTPProxy.extra_routes = {sentinel(site): c.JupyterHub.hub_bind_url}
 
 
 def _state(c: Any, state: Path) -> None:
@@ -105,11 +143,16 @@ def _provider(c: Any, site: Site, login: OidcLogin) -> None:
 
 def _sessions(c: Any, site: Site, client: BrokerClient) -> None:
     handlers.use_ours()
+    ask = through(client) if site.broker else ask_here
+    spawn_page.use_ours(Desk(site, ask, client))
     c.JupyterHub.spawner_class = DavideSpawner
     c.DavideSpawner.site = site
     c.DavideSpawner.broker = client
-    DavideSpawner.proof = Proof(SlurmView(), client)
+    # A host without a broker need not be one of Slurm's.
+    DavideSpawner.proof = Proof(SlurmView(ask), client)
     DavideSpawner.nodes = Nodes([node for partition in site.slurm.partitions for node in partition.nodes])
+    # What JupyterHub gives by itself, and the right to end just this session: the button in JupyterLab.
+    c.DavideSpawner.server_token_scopes = ["users:activity!user", "access:servers!server", "delete:servers!server"]
     c.JupyterHub.allow_named_servers = site.session.per_user > 1
     # How many may run is ours to say (DavideSpawner); this bounds how many names the database keeps.
     c.JupyterHub.named_server_limit_per_user = 4 * site.session.per_user
@@ -124,11 +167,26 @@ def _sessions(c: Any, site: Site, client: BrokerClient) -> None:
     # It counts sessions in the queue: a full cluster would lock everybody out.
     c.JupyterHub.concurrent_spawn_limit = 0
     # The call home comes by this way because services, which JupyterHub recommends, know no spawners.
-    c.JupyterHub.extra_handlers = [(callhome.PATH, callhome.CallHomeHandler)]
+    c.JupyterHub.extra_handlers = [
+        (callhome.PATH, callhome.CallHomeHandler),
+        (overview.PATH, overview.OverviewHandler),
+        (spawn_page.FIGURES_PATH, spawn_page.FiguresHandler),
+    ]
 
 
-def _pages(c: Any, site: Site, templates: Path) -> None:
+def _pages(c: Any, site: Site, templates: Path, announcement: Path) -> None:
     c.JupyterHub.template_paths = [str(templates), str(_PAGES / "templates")]
-    c.JupyterHub.template_vars = {"site": site, "slurm": DavideSpawner.proof.view}
+    board = Board(announcement, logging.getLogger("jupyterhub.davide.announce"))
+    # JupyterHub copies what is not a function, and calls what is one.
+    c.JupyterHub.template_vars = {
+        "site": site,
+        "slurm": lambda _user: DavideSpawner.proof.view,
+        "text": lambda _user: text,
+        "texts_of": lambda _user: texts_of,
+        "own_sessions": lambda _user: own_sessions,
+        "free_name": lambda _user: free_name,
+        "oversees": lambda user: may_oversee(site, user),
+        "announcement": lambda _user: board.shown(),
+    }
     static = (r"/davide/(.*)", StaticFileHandler, {"path": str(_PAGES / "static")})
     c.JupyterHub.extra_handlers = [*c.JupyterHub.extra_handlers, static]

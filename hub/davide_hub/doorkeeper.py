@@ -16,13 +16,12 @@ from jupyterhub import orm
 from jupyterhub.user import User
 
 from davide_hub.broker.client import BrokerClient, BrokerRefused, BrokerUnreachable, TurnedOut
-from davide_hub.spawner import DavideSpawner
+from davide_hub.closing import can_end, end_session
+from davide_hub.endings import Ending
 
 _log = logging.getLogger("jupyterhub.davide.doorkeeper")
 
 _EVERY_SECONDS = 10
-# A start that is cancelled tidies up; its job is ended whether it gets that far or not.
-_CANCEL_SECONDS = 5
 
 
 class Doorkeeper:
@@ -70,9 +69,9 @@ class Doorkeeper:
         for spawner in list(user.spawners.values()):
             begun = spawner.orm_spawner.started
             earlier = one.kind != "revoked" or begun is None or begun <= since
-            if spawner.active and spawner.pending != "stop" and not spawner.stopping and earlier:
+            if can_end(spawner) and earlier:
                 _log.warning("ending %s: %s", spawner._log_name, one.sentence)
-                self._in_background(self._end(user, spawner, one.sentence))
+                self._in_background(end_session(self.app, user, spawner, Ending("turned_out", one.sentence)))
         if (one.user, one.since) not in self._voided:
             self._void(user.orm_user, since if one.kind == "revoked" else None)
             self._voided.add((one.user, one.since))
@@ -84,16 +83,6 @@ class Doorkeeper:
                 self.app.db.delete(token)
         user.cookie_id = orm.new_token()
         self.app.db.commit()
-
-    async def _end(self, user: User, spawner: DavideSpawner, why: str) -> None:
-        spawner.ended = spawner.stopping = why
-        if (start := spawner._spawn_future) is not None and not start.done():
-            start.cancel()
-            await asyncio.wait([start], timeout=_CANCEL_SECONDS)
-        try:
-            await self.app.proxy.delete_user(user, spawner.name)
-        finally:
-            await user.stop(spawner.name)
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from jupyterhub.apihandlers import default_handlers
-from jupyterhub.apihandlers.users import UserServerAPIHandler
+from jupyterhub.apihandlers.users import ActivityAPIHandler, UserServerAPIHandler
+from jupyterhub.user import User
 from tornado import web
 
 from davide_hub.facts import Site
-from davide_hub.options import chosen_profile
+from davide_hub.idle import ActivityHandler
+from davide_hub.options import chosen_plan
+from davide_hub.texts import text
 
 # What a body may name, by the request's method. JupyterHub passes over what it does not know, and takes a body
 # that has neither `display_name` nor `user_options` for options.
@@ -22,7 +25,22 @@ _FIELDS = {
 }
 
 
-class SessionHandler(UserServerAPIHandler):  # type: ignore[misc]
+class OwnersStart:
+    """Of a handler: only its owner starts a session, whatever JupyterHub's scopes allow administrators."""
+
+    current_user: Any
+
+    async def spawn_single_user(self, user: User, *arguments: Any, **options: Any) -> Any:
+        """Start a session as JupyterHub does, for whoever asks for an own one."""
+        self._require_owner(user)
+        return await super().spawn_single_user(user, *arguments, **options)  # type: ignore[misc]
+
+    def _require_owner(self, user: User) -> None:
+        if self.current_user is None or self.current_user.name != user.name:
+            raise web.HTTPError(403, text("overview.not_yours"))
+
+
+class SessionHandler(OwnersStart, UserServerAPIHandler):  # type: ignore[misc]
     """Starts, changes and ends a session."""
 
     def get_server_json_body(self) -> dict[str, Any]:
@@ -35,7 +53,7 @@ class SessionHandler(UserServerAPIHandler):  # type: ignore[misc]
         options = body["user_options"]
         if options is None and self.request.method == "POST":
             options = self._saved_options()
-        chosen_profile(self._site(), options)
+        chosen_plan(self._site(), options)
         return body
 
     def get_json_body(self) -> Any:
@@ -50,7 +68,7 @@ class SessionHandler(UserServerAPIHandler):  # type: ignore[misc]
             if not isinstance(body[name], str):
                 raise web.HTTPError(400, f"{name} must be a text.")
         if "user_options" in body:
-            chosen_profile(self._site(), body["user_options"])
+            chosen_plan(self._site(), body["user_options"])
         return body
 
     def _require_known(self, body: dict[str, Any]) -> None:
@@ -83,5 +101,5 @@ class SessionHandler(UserServerAPIHandler):  # type: ignore[misc]
 
 def use_ours() -> None:
     """Put our handlers in the places of JupyterHub's."""
-    ours = {UserServerAPIHandler: SessionHandler}
+    ours = {UserServerAPIHandler: SessionHandler, ActivityAPIHandler: ActivityHandler}
     default_handlers[:] = [(path, ours.get(handler, handler), *more) for path, handler, *more in default_handlers]

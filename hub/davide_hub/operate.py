@@ -1,7 +1,8 @@
 """What an administrator does under attack, as root on the hub's host: `davide-hub ban`, `revoke`, `rotate`, `audit`.
 
 Each order goes to the broker, which is where log-ins and jobs pass; the hub hears of it within seconds. None needs
-the hub to be running, or to be its own master.
+the hub to be running, or to be its own master. Where the broker is on another host, that is where root gives orders
+and reads the trail; only `rotate` stays with the hub.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from davide_hub.broker.audit import FOLDER, Audit, read, shown
-from davide_hub.facts import load_site
+from davide_hub.facts import FactsError, load_site
+from davide_hub.visible import visible
 
 SOCKET = Path("/run/davide-broker/broker.sock")
 SITE = Path("/etc/davide-hub/site.yml")
 STATE = Path("/var/lib/davide-hub")
 TLS = Path("/etc/davide-hub/tls")
+BROKER_TLS = Path("/etc/davide-hub/broker-tls")
 
 
 class OrderFailed(Exception):  # noqa: N818 - it is what it says
@@ -44,6 +47,7 @@ def add_verbs(verbs: Any) -> None:
     rotate = _verb(verbs, "rotate", _rotate, "make a secret anew, and restart what uses it")
     rotate.add_argument("what", choices=sorted(_ROTATE), help="cookie-secret: all log in again. ca: all sessions end")
     rotate.add_argument("--tls", type=Path, default=TLS, help=argparse.SUPPRESS)
+    rotate.add_argument("--broker-tls", type=Path, default=BROKER_TLS, help=argparse.SUPPRESS)
     rotate.add_argument("--state", type=Path, default=STATE, help=argparse.SUPPRESS)
     rotate.add_argument("--no-restart", action="store_true", help="leave the restart to you")
     audit = _verb(verbs, "audit", _audit, "print who did what: from the address to the log-in to the job")
@@ -92,9 +96,17 @@ def _order(arguments: argparse.Namespace, fields: dict[str, str], verb: str = ""
         raise OrderFailed(str(refusal)) from None
     except BrokerUnreachable:
         raise OrderFailed(
-            f"the broker does not answer at {arguments.socket}; run this as root on the hub's host, and see "
-            "systemctl status davide-broker"
+            f"the broker does not answer at {arguments.socket}; run this as root on {_brokers_host(arguments)}, "
+            "and see systemctl status davide-broker"
         ) from None
+
+
+def _brokers_host(arguments: argparse.Namespace) -> str:
+    try:
+        broker = load_site(arguments.site).broker
+    except FactsError:
+        broker = None
+    return broker.host if broker else "the hub's host"
 
 
 def _rotate(arguments: argparse.Namespace) -> int:
@@ -120,6 +132,11 @@ def _rotate_ca(arguments: argparse.Namespace) -> list[str]:
     from davide_hub.certificates import prepare
 
     users = _users_with_sessions(arguments)
+    if users and (broker := load_site(arguments.site).broker):
+        orders = "; ".join(f"davide-hub revoke {user}" for user in users)
+        raise OrderFailed(
+            f"sessions are open, and only root on {broker.host} may end them: run there {orders}; then again"
+        )
     for user in users:
         _order(arguments, {"user": user}, "revoke")
     owner = arguments.tls.stat()
@@ -135,10 +152,11 @@ def _rotate_ca(arguments: argparse.Namespace) -> list[str]:
 
 
 def _users_with_sessions(arguments: argparse.Namespace) -> list[str]:
-    from davide_hub.broker.client import BrokerClient, BrokerRefused, BrokerUnreachable
+    from davide_hub.broker.client import BrokerClient, BrokerRefused, BrokerUnreachable, reached_at
 
     try:
-        _, entries = asyncio.run(BrokerClient(arguments.socket).sessions())
+        client = BrokerClient(reached_at(load_site(arguments.site), arguments.socket, arguments.broker_tls))
+        _, entries = asyncio.run(client.sessions())
     except (BrokerRefused, BrokerUnreachable) as error:
         raise OrderFailed(f"{error} Nothing was changed.") from None
     return sorted({entry.user for entry in entries})
@@ -163,8 +181,14 @@ def _audit(arguments: argparse.Namespace) -> int:
         names = load_site(arguments.site).audit.teachers_see
         lines = (shown(line, names) for line in lines)
     for line in lines:
-        print(json.dumps(line) if arguments.json else "  ".join(f"{name}={text}" for name, text in line.items()))
+        print(json.dumps(line) if arguments.json else _on_one_line(line))
     return 0
+
+
+def _on_one_line(line: dict[str, Any]) -> str:
+    """Return a line of the trail for people: two blanks between fields, and none of a field's own making."""
+    shown = ((name, visible(str(text))) for name, text in line.items())
+    return "  ".join(f"{name}={json.dumps(text) if '  ' in f' {text} ' else text}" for name, text in shown)
 
 
 def _say(arguments: argparse.Namespace, outcome: dict[str, Any], sentence: str) -> None:

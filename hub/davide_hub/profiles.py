@@ -42,5 +42,11 @@ def gres(profile: Profile, partition: Partition) -> str | None:
     """Return what Slurm calls the profile's GPUs there, such as `gpu:tesla:1`, or None without GPUs."""
     if profile.gpus == 0:
         return None
-    kind = f":{partition.gpu_type}" if partition.gpu_type else ""
+    named = gpu_type(profile, partition)
+    kind = f":{named}" if named else ""
     return f"gpu{kind}:{profile.gpus}"
+
+
+def gpu_type(profile: Profile, partition: Partition) -> str | None:
+    """Return the type of GPU that a session of the profile asks for, or None where any will do."""
+    return profile.gpu_type or partition.gpu_type

@@ -96,6 +96,9 @@ class Proof:
         try:
             told = await self.broker.look(user, key)
         except (BrokerRefused, BrokerUnreachable) as error:
+            if isinstance(error, BrokerRefused) and error.kind == "ended":
+                # The broker saw its last job end, and asks Slurm for nobody who is not logged in.
+                return Job(Phase.ENDED, GONE)
             _log.warning("Slurm was asked as %s about session %s in vain: %s", user, key, error)
             return UNKNOWN
         _log.warning(

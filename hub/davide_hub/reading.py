@@ -14,7 +14,7 @@ import yaml
 _MAX_BYTES = 256 * 1024
 _MAX_DEPTH = 20
 
-_MODEL = "see ansible/inventory/local/group_vars/all/site.yml for one that works"
+_MODEL = "ansible/inventory/local/group_vars/all/site.yml"
 
 Key = tuple[str | int, ...]
 
@@ -64,8 +64,15 @@ class Document:
         return line + 1, node
 
 
-def read_plain_yaml(path: Path) -> Document:
+def read_plain_yaml(path: Path, model: str = _MODEL) -> Document:
     """Return the one document in `path`.
+
+    Parameters
+    ----------
+    path
+        What to read.
+    model
+        A file of that kind that works: the messages name it.
 
     Raises
     ------
@@ -73,16 +80,16 @@ def read_plain_yaml(path: Path) -> Document:
         If the file can't be read, is too large, is not YAML, or is more than plain data: an alias (a few
         lines expand to gigabytes), a tag, a repeated key (YAML would silently keep the last), Jinja.
     """
-    text = _read(path)
+    text = _read(path, Path(model).name)
     try:
         root, data = _load(text)
     except yaml.YAMLError as error:
-        raise FactsError([_not_yaml(path, error)]) from None
+        raise FactsError([_not_yaml(path, error, model)]) from None
     except (ValueError, OverflowError) as error:
         # PyYAML takes 2026-13-45 for a date and 5000 digits for an int, and lets Python's own error through.
         raise FactsError([f"{path}: a value can't be read ({printable(str(error))}); put it in quotes"]) from None
     if root is None:
-        raise FactsError([f"{path}: the file is empty; {_MODEL}"])
+        raise FactsError([f"{path}: the file is empty; see {model} for one that works"])
     document = Document(path, data, root)
     if found := list(_jinja(document.data, ())):
         problem = "Jinja is not allowed in the site facts; write the value itself"
@@ -102,21 +109,21 @@ def printable(value: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in short)
 
 
-def _read(path: Path) -> str:
+def _read(path: Path, kind: str) -> str:
     try:
         with path.open("rb") as file:
             content = file.read(_MAX_BYTES + 1)
         if len(content) > _MAX_BYTES:
-            raise FactsError([f"{path}: the file has more than {_MAX_BYTES // 1024} kB; is this a site.yml?"])
+            raise FactsError([f"{path}: the file has more than {_MAX_BYTES // 1024} kB; is this a {kind}?"])
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise FactsError([f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8 text"]) from None
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else "unknown error"
-        raise FactsError([f"{path}: can't be read ({reason}); give the path of a site.yml"]) from None
+        raise FactsError([f"{path}: can't be read ({reason}); give the path of a {kind}"]) from None
     except ValueError:  # a NUL byte in the name
         name = printable(str(path))
-        raise FactsError([f"{name}: not the name of a file; give the path of a site.yml"]) from None
+        raise FactsError([f"{name}: not the name of a file; give the path of a {kind}"]) from None
 
 
 def _load(text: str) -> tuple[yaml.Node | None, object]:
@@ -128,11 +135,11 @@ def _load(text: str) -> tuple[yaml.Node | None, object]:
         loader.dispose()
 
 
-def _not_yaml(path: Path, error: yaml.YAMLError) -> str:
+def _not_yaml(path: Path, error: yaml.YAMLError, model: str) -> str:
     mark = getattr(error, "problem_mark", None)
     place = f"{path}:{mark.line + 1}" if mark else f"{path}"
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "unreadable"
-    fix = "indent with spaces, never with tabs" if "\\t" in problem else _MODEL
+    fix = "indent with spaces, never with tabs" if "\\t" in problem else f"see {model} for one that works"
     return f"{place}: not plain YAML: {printable(problem)}; {fix}"
 
 

@@ -18,8 +18,8 @@ from jupyterhub.user import User
 from davide_hub.broker.client import BrokerClient, BrokerRefused, BrokerUnreachable, LedgerEntry
 from davide_hub.database import recover
 from davide_hub.proof import Proof
+from davide_hub.questions import SlurmSilent
 from davide_hub.resume import Resumer
-from davide_hub.slurm import SlurmSilent
 from davide_hub.spawner import Adoption, DavideSpawner
 from davide_hub.states import Job, Phase
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 
-from davide_hub.facts import Profile, Site
+from davide_hub.facts import Site
+from davide_hub.plan import Plan
 from davide_hub.profiles import find_partition, gres
 
 # Where Ansible puts the templates on the hub's host. Only root may write there.
@@ -20,6 +21,8 @@ SPAWNER_TEMPLATES = Path("/etc/davide-hub/spawner_templates")
 _PATTERNS = {
     "user": re.compile(r"[a-z_][a-z0-9_.-]{0,31}"),
     "account": re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"),
+    "qos": re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]{0,63})?"),
+    "reservation": re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]{0,63})?"),
     "session_key": re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"),
     "log_path": re.compile(r"(/[A-Za-z0-9_.+@-]+)+"),
 }
@@ -31,10 +34,9 @@ class RenderError(Exception):
 
 def render_session(
     site: Site,
-    profile: Profile,
+    plan: Plan,
     *,
     user: str,
-    account: str,
     session_key: str,
     log_path: Path | str,
     templates: Path = SPAWNER_TEMPLATES,
@@ -45,12 +47,10 @@ def render_session(
     ----------
     site
         The site's facts.
-    profile
-        One of the site's profiles.
+    plan
+        What the session gets, and what it is charged to.
     user
         Whose session it is.
-    account
-        What the session is charged to.
     session_key
         The name of the session's folder under ~/.local/share/davide-hub; part of the job's name.
     log_path
@@ -63,7 +63,15 @@ def render_session(
     RenderError
         If a value is not a plain word or path, or the template is missing or broken.
     """
-    checked = {"user": user, "account": account, "session_key": session_key, "log_path": str(log_path)}
+    profile = plan.profile
+    checked = {
+        "user": user,
+        "account": plan.account,
+        "qos": plan.qos,
+        "reservation": plan.reservation,
+        "session_key": session_key,
+        "log_path": str(log_path),
+    }
     for name, value in checked.items():
         _require_plain(name, value)
     partition = find_partition(site.slurm.partitions, profile.partition)
@@ -77,6 +85,7 @@ def render_session(
             "environment_path": str(Path(log_path).with_name("environment.json")),
             "default_kernel": site.session.default_kernel,
             "course_folder": site.course.folder,
+            "session": site.session,
         },
     )
 

@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, StrictUndefined, TemplateError
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 
 from davide_hub.facts import Site
+from davide_hub.kernels.recipe import load_recipe
+from davide_hub.plan import Plan
 from davide_hub.render import RenderError, render_session
 
-# The roles with units that every site gets; the others are the local cluster's.
-_ROLES = ("broker", "proxy", "jupyterhub")
+# The roles whose templates every site gets; the others are the local cluster's.
+_ROLES = ("broker", "front", "firewall", "proxy", "jupyterhub")
+_FOLDERS = {".service": "units", ".conf": "front", ".nft": "firewall"}
 # Whose session the scripts show.
 _USER = "student01"
 _FOLDER = Path(f"/home/{_USER}/.local/share/davide-hub/{_USER}")
@@ -34,7 +37,7 @@ def everything(site: Site, checkout: Path) -> dict[str, str]:
     RenderError
         If a template is broken, or wants a variable that is no fact of the site.
     """
-    return scripts(site, checkout / "spawner_templates") | _units(site, checkout) | _kernels(site, checkout)
+    return scripts(site, checkout / "spawner_templates") | _of_roles(site, checkout) | _kernels(site, checkout)
 
 
 def scripts(site: Site, templates: Path) -> dict[str, str]:
@@ -42,9 +45,9 @@ def scripts(site: Site, templates: Path) -> dict[str, str]:
     return {
         f"session-{profile.name}.sbatch": render_session(
             site,
-            profile,
+            # As on any day on which no course runs.
+            Plan(profile, site.slurm.account, qos="", reservation=""),
             user=_USER,
-            account=site.slurm.account,
             session_key=_USER,
             log_path=_FOLDER / "session.log",
             templates=templates,
@@ -53,25 +56,31 @@ def scripts(site: Site, templates: Path) -> dict[str, str]:
     }
 
 
-def _units(site: Site, checkout: Path) -> dict[str, str]:
-    found = [p for role in _ROLES for p in sorted(checkout.glob(f"ansible/roles/{role}/templates/*.service.j2"))]
-    return {f"units/{template.stem}": _as_ansible(template, site=_plain(site)) for template in found}
+def _of_roles(site: Site, checkout: Path) -> dict[str, str]:
+    found = [p for role in _ROLES for p in sorted(checkout.glob(f"ansible/roles/{role}/templates/*.j2"))]
+    texts = {Path(template.stem): _as_ansible(template, site=_plain(site)) for template in found}
+    return {f"{_FOLDERS[name.suffix]}/{name}": text for name, text in texts.items()}
 
 
 def _kernels(site: Site, checkout: Path) -> dict[str, str]:
-    files: dict[str, str] = {}
+    return {
+        f"kernels/{name}/{file}": text for name in site.kernels for file, text in kernel(site, checkout, name).items()
+    }
+
+
+def kernel(site: Site, checkout: Path, name: str) -> dict[str, str]:
+    """Return kernel.json and launch script of one kernel, as a site would get them."""
     variables = yaml.safe_load((checkout / "ansible/roles/kernels/vars/main.yml").read_text())
-    for name in site.kernels:
-        recipe = yaml.safe_load((checkout / f"kernels/{name}/kernel.yml").read_text())
-        spec = _filled(variables["kernels_spec"], {"kernels_recipe": recipe})
-        files[f"kernels/{name}/kernel.json"] = json.dumps(spec, indent=4, sort_keys=True) + "\n"
-        files[f"kernels/{name}/launch"] = _as_ansible(
-            checkout / "kernels/launch.j2",
-            site=_plain(site),
-            kernels_name=name,
-            kernels_environment=recipe["environment"],
-        )
-    return files
+    recipe = load_recipe(checkout / f"kernels/{name}/kernel.yml").model_dump(mode="json")
+    spec = _filled(variables["kernels_spec"], {"kernels_recipe": recipe})
+    launch = _as_ansible(
+        checkout / "kernels/launch.j2",
+        site=_plain(site),
+        kernels_name=name,
+        kernels_recipe=recipe,
+        kernels_environment=recipe["environment"],
+    )
+    return {"kernel.json": json.dumps(spec, indent=4, sort_keys=True) + "\n", "launch": launch}
 
 
 def _plain(site: Site) -> dict[str, Any]:
@@ -80,7 +89,11 @@ def _plain(site: Site) -> dict[str, Any]:
 
 def _as_ansible(template: Path, **variables: Any) -> str:
     try:
-        return _environment().from_string(template.read_text()).render(ansible_managed="Ansible managed", **variables)
+        return (
+            _environment(template.parent)
+            .from_string(template.read_text())
+            .render(ansible_managed="Ansible managed", **variables)
+        )
     except TemplateError as error:
         raise RenderError(
             f"{template}: {error}; a template uses site facts only, see hub/davide_hub/review.py"
@@ -97,6 +110,12 @@ def _filled(value: Any, variables: dict[str, Any]) -> Any:
     return value
 
 
-def _environment() -> Environment:
-    # The settings that Ansible's template module has.
-    return Environment(trim_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined, autoescape=False)  # noqa: S701
+def _environment(folder: Path | None = None) -> Environment:
+    # The settings that Ansible's template module has; it also looks for included files beside the template.
+    return Environment(
+        loader=FileSystemLoader(folder) if folder else None,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+        undefined=StrictUndefined,
+        autoescape=False,  # noqa: S701
+    )

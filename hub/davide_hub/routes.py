@@ -8,12 +8,18 @@ from typing import Any
 
 from aiohttp import ClientResponseError
 
+from davide_hub.facts import Site
+
 _log = logging.getLogger("jupyterhub.davide.routes")
 
-# A route that the proxy has exactly as long as it has those of the sessions.
-SENTINEL = "/davide-hub-routes/"
 # A request for one small answer. Until it is noticed, a session behind a new proxy is out of reach.
 _LOOK_SECONDS = 2
+
+
+def sentinel(site: Site) -> str:
+    """Return a route that the proxy has exactly as long as it has those of the sessions. No browser comes by it."""
+    host = "davide-hub.invalid" if site.origins == "per-user" else ""
+    return f"{host}/davide-hub-routes/"
 
 
 class RouteGuard:
@@ -44,7 +50,8 @@ class RouteGuard:
 
     async def _has_sentinel(self) -> bool:
         try:
-            await self.app.proxy.api_request(SENTINEL.rstrip("/"))
+            (route,) = self.app.proxy.extra_routes
+            await self.app.proxy.api_request("/" + route.strip("/"))
         except ClientResponseError as error:
             if error.status == 404:
                 return False

@@ -1,7 +1,8 @@
 """The one module of the hub that talks to Slurm: what became of which job.
 
 One unprivileged `squeue` answers for all sessions at once. "I don't know" is not "dead": a job ends here only
-by a final state that Slurm itself reports, in its list, in its accounting, or to the job's owner.
+by a final state that Slurm itself reports, in its list, in its accounting, or to the job's owner. Where the broker is
+on another host, it runs these commands (`through`); what their answers mean is decided here all the same.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
+from davide_hub.broker.client import BrokerClient, BrokerRefused, BrokerUnreachable
+from davide_hub.questions import ENVIRONMENT, SECONDS, Outcome, Question, SlurmSilent, command
 from davide_hub.states import FINAL, UNKNOWN, Job, Phase, phase_of, word
 
 _log = logging.getLogger("jupyterhub.davide.slurm")
 
-# A frozen controller holds squeue for 18-20 s. Nobody waits for that: neither we, nor a user's page.
-_QUERY_SECONDS = 15
+# A user's page waits no longer for Slurm.
 _PATIENCE_SECONDS = 2
 # One squeue is two RPCs (jobs, partitions). So often, it is eight a minute, whatever the sessions do; the call home
 # makes the good news fast.
@@ -33,34 +35,14 @@ _REST_AFTER_SILENCE = 10
 # So many jobs that vanish from the list together look like a list that leaves jobs out.
 _ALARMING = 3
 
-# State and node stand before the reason, which may be any text. %B is the node where the script runs. --all:
-# jobs in partitions that are hidden too.
-_SQUEUE = ("squeue", "--all", "--states=all", "--format=%i|%T|%B|%U|%r")
 _HEADER = "JOBID|"
-# From 23.11 on: one RPC that takes none of the controller's locks, and tells nothing but the state.
-_STATES = ("squeue", "--only-job-state", "--states=all", "--format=%i|%T")
 _STATES_SINCE = (23, 11)
 _STATE_LINE = re.compile(r"([0-9]+)\|([A-Z_]+)")
-_MARKS = ("squeue", "--all", "--format=%i|%T|%u|%k")
-_SACCT = ("sacct", "--noheader", "--parsable2", "--allocations", "--format=JobIDRaw,State,NodeList,UID")
-_QUEUE_LINE = re.compile(r"([0-9]+)\|([A-Z_]+)\|([^|]*)\|([0-9]+)\|(.*)")
+_QUEUE_LINE = re.compile(r"([0-9]+)\|([A-Z_]+)\|([^|]*)\|([0-9]+)" + r"\|([^|]*)" * 5 + r"\|(.*)")
 _MARK_LINE = re.compile(r"([0-9]+)\|([A-Z_]+)\|([^|]+)\|davide-hub:([0-9a-f]{8}):([a-z0-9-]+):[0-9a-f]{32}")
 _RECORD = re.compile(r"([0-9]+)\|([A-Z_]+)(?: by ([0-9]+))?\|([^|]*)\|([0-9]+)")
 # squeue says this, and exits with 1, if it is asked about one job and that one is gone.
 _GONE = "Invalid job id specified"
-
-
-class SlurmSilent(Exception):  # noqa: N818 - it is what it says
-    """Slurm did not answer, or nothing that can be believed."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,7 +55,26 @@ class Marked:
     key: str
 
 
-Run = Callable[[tuple[str, ...], float], Awaitable[Outcome]]
+Ask = Callable[[Question, frozenset[str]], Awaitable[Outcome]]
+
+
+async def ask_here(question: Question, jobs: frozenset[str]) -> Outcome:
+    """Ask Slurm on this host; raises `SlurmSilent`."""
+    return await run_command(command(question, jobs), SECONDS)
+
+
+def through(broker: BrokerClient) -> Ask:
+    """Return how to ask Slurm by way of a broker on another host. What it does not tell is silence, as here."""
+
+    async def ask(question: Question, jobs: frozenset[str]) -> Outcome:
+        try:
+            return await broker.ask_slurm(question, jobs)
+        except BrokerRefused as refusal:
+            raise SlurmSilent(str(refusal)) from refusal
+        except BrokerUnreachable as error:
+            raise SlurmSilent("the broker does not answer") from error
+
+    return ask
 
 
 async def run_command(argv: tuple[str, ...], seconds: float) -> Outcome:
@@ -85,7 +86,7 @@ async def run_command(argv: tuple[str, ...], seconds: float) -> Outcome:
         If it can't be started or takes too long.
     """
     # Not the hub's own environment: it holds the proxy's token.
-    environment = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"}
+    environment = ENVIRONMENT | {"PATH": os.environ.get("PATH", os.defpath)}
     pipe = asyncio.subprocess.PIPE
     try:
         process = await asyncio.create_subprocess_exec(
@@ -126,9 +127,25 @@ def read_queue(outcome: Outcome) -> dict[str, Job]:
         found = _QUEUE_LINE.fullmatch(line)
         if found is None:
             raise SlurmSilent(f"squeue printed {line[:80]!r}")
-        number, state, node, uid, reason = found.groups()
-        jobs[number] = Job(phase_of(state), state, word(node), word(reason), uid=int(uid))
+        number, state, node, uid, partition, priority, submitted, starts, ends, reason = found.groups()
+        jobs[number] = Job(
+            phase_of(state),
+            state,
+            word(node),
+            word(reason),
+            uid=int(uid),
+            partition=word(partition),
+            priority=_number(priority),
+            submitted=_number(submitted),
+            starts=_number(starts),
+            ends=_number(ends),
+        )
     return jobs
+
+
+def _number(text: str) -> int | None:
+    # Slurm writes "N/A" where it has none. A number that is missing is no reason to doubt the answer.
+    return int(text) if text.isascii() and text.isdigit() else None
 
 
 def read_states(outcome: Outcome, known: Mapping[str, Job]) -> dict[str, Job]:
@@ -208,13 +225,13 @@ class SlurmView:
 
     Parameters
     ----------
-    run
-        Runs a command; replaced in tests.
+    ask
+        Asks Slurm, here or through the broker.
     clock
         Seconds that only grow.
     """
 
-    run: Run = run_command
+    ask: Ask = ask_here
     clock: Callable[[], float] = time.monotonic
     _watched: set[str] = field(default_factory=set, init=False)
     _snapshot: _Snapshot = field(default=_Snapshot(), init=False)
@@ -240,6 +257,21 @@ class SlurmView:
         """Return what Slurm said of a job when it was last asked."""
         return (self._snapshot.jobs or {}).get(job_id, UNKNOWN)
 
+    def place(self, job_id: str) -> tuple[int, int] | None:
+        """Return a waiting job's place among those of this hub in its partition, and how many they are.
+
+        Others' jobs are not counted: Slurm is not asked about them, and may hide them.
+        """
+        job = self.last(job_id)
+        if job.phase is not Phase.WAITING or job.priority is None:
+            return None
+        waiting = [
+            (-(one.priority or 0), int(number))
+            for number, one in (self._snapshot.jobs or {}).items()
+            if one.phase is Phase.WAITING and one.partition == job.partition
+        ]
+        return sorted(waiting).index((-job.priority, int(job_id))) + 1, len(waiting)
+
     def missing(self, job_id: str) -> bool:
         """Return whether Slurm answered about this job, and its answer left the job out. That proves nothing."""
         jobs = self._snapshot.jobs
@@ -251,7 +283,7 @@ class SlurmView:
 
     async def marked(self) -> list[Marked]:
         """Return every live job that carries a hub's mark; raises `SlurmSilent`. Reads the whole queue: rarely."""
-        return read_marks(await self.run(_MARKS, _QUERY_SECONDS))
+        return read_marks(await self.ask("marks", frozenset()))
 
     async def _next_round(self) -> None:
         # One for all who come meanwhile, and never two at once.
@@ -278,12 +310,12 @@ class SlurmView:
         known = {number: last[number] for number in asked & last.keys()}
         all_run = len(known) == len(asked) and all(job.phase is Phase.RUNNING and job.node for job in known.values())
         if all_run and await self._tells_states():
-            return read_states(await self._query(_STATES, asked), known)
-        return read_queue(await self._query(_SQUEUE, asked))
+            return read_states(await self.ask("states", asked), known)
+        return read_queue(await self.ask("queue", asked))
 
     async def _tells_states(self) -> bool:
         if self._version is None:
-            self._version = read_version(await self.run(("squeue", "--version"), _QUERY_SECONDS))
+            self._version = read_version(await self.ask("version", frozenset()))
         return self._version >= _STATES_SINCE
 
     def _warn(self, vanished: frozenset[str]) -> None:
@@ -298,13 +330,10 @@ class SlurmView:
 
     async def _ask_accounting(self, unclear: frozenset[str]) -> dict[str, Job]:
         try:
-            return read_accounting(await self._query(_SACCT, unclear)) if unclear else {}
+            return read_accounting(await self.ask("accounting", unclear)) if unclear else {}
         except SlurmSilent as silence:
             _log.warning("Slurm's accounting does not answer: %s", silence)
             return {}
-
-    async def _query(self, command: tuple[str, ...], jobs: frozenset[str]) -> Outcome:
-        return await self.run((*command, f"--jobs={','.join(sorted(jobs))}"), _QUERY_SECONDS)
 
 
 def _unclear(asked: frozenset[str], jobs: Mapping[str, Job]) -> frozenset[str]:

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from hashlib import sha256
 from secrets import token_hex
 from typing import Any
@@ -20,18 +21,21 @@ from batchspawner.api import BatchSpawnerAPIHandler
 from jupyterhub import apihandlers, orm
 from jupyterhub.utils import maybe_future, url_escape_path, url_path_join
 from sqlalchemy import inspect
-from traitlets import Instance, Unicode
+from traitlets import Instance, Integer, Unicode
 
 from davide_hub.broker.client import BrokerClient, BrokerRefused, BrokerUnreachable
 from davide_hub.certificates import HubCertificates, session_host
 from davide_hub.database import commit, recover
+from davide_hub.endings import LOG_TELLS, Ending, advice, of_job, of_log, of_refusal
 from davide_hub.facts import Site
 from davide_hub.heard import HeardServer
+from davide_hub.news import News, news_of
 from davide_hub.nodes import Nodes
-from davide_hub.options import SessionFailed, chosen_profile
+from davide_hub.options import SessionFailed, chosen_plan, options_in
 from davide_hub.proof import Proof, as_job
 from davide_hub.states import UNKNOWN, Job, Phase
-from davide_hub.words import why_it_ended, why_it_waits
+from davide_hub.texts import text, texts_of
+from davide_hub.turnstile import turn
 
 # Importing batchspawner registers a handler of its own. The one that touches a spawner here is ours (callhome.py):
 # it takes a port and nothing else.
@@ -40,11 +44,29 @@ _handlers[:] = [handler for handler in _handlers if handler[1] is not BatchSpawn
 
 # How often a starting session asks for news of Slurm; the answer comes from the one view.
 _LOOK_SECONDS = 5
+# No answer that counts is older: Slurm's to all are kept for a minute at most, an owner's for two.
+_OLDEST_ANSWER_SECONDS = 150
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 15.0
 _LOG_LINES = 15
+# A page that has heard nothing for longer knows that its laptop slept, or that the connection is gone.
+_AGAIN_SECONDS = 15
+# What the broker says of a session that it does not have, or no more; the last where its user is not logged in.
+_NOTHING_THERE = ("unknown_session", "ended", "no_ticket")
 
-_KEPT = ("job_id", "profile_name", "session_key", "token_digest", "unsure", "node", "port", "stopping", "ended")
+_KEPT = (
+    "job_id",
+    "profile_name",
+    "session_key",
+    "token_digest",
+    "unsure",
+    "node",
+    "port",
+    "stopping",
+    "asked_at",
+    "ended",
+    "ended_as",
+)
 
 
 class NeverSubmitted(Exception):  # noqa: N818 - it is what it says
@@ -85,10 +107,13 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
     unsure = Unicode(help="Not empty if Slurm may have taken the session twice, so that it has another job.")
     node = Unicode(help="Where the session runs.")
     stopping = Unicode(help="Not empty once the session is to end, so that a restarted hub goes on with that.")
+    asked_at = Integer(help="When the session was asked for, in seconds since 1970.")
     ended = Unicode(help="How the last session ended, in a sentence; empty if the user stopped it here.")
+    ended_as = Unicode(help="The same in a word, see `endings.Ending`.")
 
     api_token: str
     _callbacks: list[Any]  # JupyterHub's: who is told when the session ends
+    _called_home = float("-inf")  # when, if this hub has heard it
     # JupyterHub reads any text here as "there is a form". The form itself is templates/spawn.html.
     options_form = "profiles"
 
@@ -100,27 +125,33 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
         self._at_home = asyncio.Event()
         self._submission: asyncio.Task[None] | None = None
         self._runs_since: float | None = None
-        self._news = "Asking Slurm for a place"
+        self.news = News()
+        self.ended_log = ""
+        self.report: Any = None
         self._closed = self._proved = self._taken_up = False
         self.to_adopt: Adoption | None = None
 
-    # -- options: the name of a profile, and nothing else
+    # -- options: names, and numbers within bounds
 
-    def options_from_form(self, form: dict[str, list[str]]) -> dict[str, str]:
+    def options_from_form(self, form: dict[str, list[str]]) -> dict[str, str | int]:
         """Return the options in a submitted form; refuse whatever is not one of ours."""
-        options = {name: values[-1] for name, values in form.items() if name != "_xsrf"}
+        options = options_in({name: values for name, values in form.items() if name != "_xsrf"})
         # Here already: what is refused is not kept as the last choice.
-        chosen_profile(self.site, options)
+        chosen_plan(self.site, options)
         return options
 
-    def options_from_query(self, _query: dict[str, list[str]]) -> dict[str, str]:
-        """Refuse to start from a link: following one must not cost anybody GPU hours."""
+    def options_from_query(self, query: dict[str, list[str]]) -> dict[str, str | int]:
+        """Refuse to start from a link: following one must not cost anybody GPU hours.
+
+        A link that is good fills in the form and never comes here (`spawn_page.py`): so something is wrong with this.
+        """
+        chosen_plan(self.site, options_in(query))
         raise SessionFailed("Choose a profile and press Start.", reason="query")
 
     def apply_user_options(self, _spawner: DavideSpawner, options: dict[str, Any]) -> None:
         """Take the profile from a start's options. Form, REST and saved options all come through here."""
         if self.to_adopt is None:
-            self.profile_name = chosen_profile(self.site, options).name
+            self.profile_name = chosen_plan(self.site, options).profile.name
 
     def user_env(self, env: dict[str, str]) -> dict[str, str]:
         """Leave out what batchspawner adds: it asks the directory for the home, and fails while that is silent."""
@@ -132,9 +163,11 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
         """Submit the job and wait until its server calls home; return where it listens."""
         if self.to_adopt is not None:
             return await self._start_adopted(self.to_adopt)
-        self.profile_name = chosen_profile(self.site, self.user_options).name
+        self.profile_name = chosen_plan(self.site, self.user_options).profile.name
         self._require_room()
-        self.ended = self.stopping = ""
+        self.stopping = self.ended = self.ended_as = self.ended_log = ""
+        self.asked_at = int(datetime.now(UTC).timestamp())
+        self.news = News(since=self.asked_at)
         self.session_key = token_hex(8)
         self.token_digest = digest(self.api_token)
         # Before anybody hears of it: a hub that dies in the next instant must know what it asked for.
@@ -144,8 +177,9 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
         try:
             await asyncio.shield(self._submission)
             await self._wait_for_call_home()
+            await turn(start=True)
         except SessionFailed as failure:
-            self.ended = failure.message
+            self._note_failure(failure)
             raise
         return self._url()
 
@@ -182,7 +216,7 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
             if not self.node:
                 await self._find_server()
         except SessionFailed as failure:
-            self.ended = failure.message
+            self._note_failure(failure)
             raise
         self._set_server()
 
@@ -202,9 +236,11 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
                     return
                 await self.broker.cancel(self.user.name, self.session_key)
             except BrokerRefused as refusal:
-                self._news = str(refusal)
+                if refusal.kind in _NOTHING_THERE:
+                    raise NeverSubmitted from refusal
+                self._say(str(refusal))
             except BrokerUnreachable as error:
-                self._news = str(error)
+                self._say(str(error))
             else:
                 raise NeverSubmitted
 
@@ -212,7 +248,7 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
         try:
             found = await self.broker.look(self.user.name, self.session_key)
         except BrokerRefused as refusal:
-            if refusal.kind == "unknown_session":
+            if refusal.kind in _NOTHING_THERE:
                 return ""
             raise
         return str(found["number"])
@@ -227,21 +263,22 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
             )
 
     async def _submit(self) -> None:
+        wishes = chosen_plan(self.site, self.user_options).wishes()
         environment = {name: text for name, text in self.get_env().items() if name.startswith("JUPYTERHUB_")}
         # Made anew for each start, and kept nowhere on the hub's host.
         environment |= await asyncio.to_thread(self.certificates.for_session, self.session_key)
         async for _ in _attempts():
             try:
-                number = await self.broker.submit(
-                    self.user.name, self.name, self.profile_name, self.session_key, environment
-                )
+                number = await self.broker.submit(self.user.name, self.name, wishes, self.session_key, environment)
             except BrokerRefused as refusal:
                 if refusal.kind != "busy":
-                    raise SessionFailed(str(refusal), reason=refusal.kind) from refusal
-                self._news = f"{refusal} Your session is submitted as soon as it does."
+                    ending = of_refusal(refusal.kind, str(refusal))
+                    raise SessionFailed(ending.sentence, reason=ending.kind) from refusal
+                self._say(text("pending.busy", why=refusal))
             except BrokerUnreachable:
-                self._news = "A part of the hub is not running. Your session is submitted as soon as it is back."
+                self._say(text("pending.broker"))
             else:
+                await turn(start=True)
                 self._take_job(number)
                 return
             self.unsure = "yes"
@@ -267,13 +304,10 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
         if self._at_home.is_set():
             return
         if job.phase is Phase.ENDED:
-            why = why_it_ended(job, await self.proof.uid_of(self.user.name))
-            raise SessionFailed(
-                f"The session ended before JupyterLab was up. {why}",
-                reason="ended",
-                log=await self._log_end(),
-            )
-        self._tell(job)
+            log = await self._log_end()
+            ending = of_log(of_job(job, await self.proof.uid_of(self.user.name)), log)
+            raise SessionFailed(text("ended.before", why=ending.sentence), reason=ending.kind, log=log)
+        self.news = news_of(job, self.job_id, self.proof.view, self.asked_at) or self.news
         if self._taken_up and job.phase is Phase.RUNNING and await self._listens_already(job):
             return
         # The clock runs only while the job does: a day in the queue is no failure.
@@ -281,11 +315,8 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
             self._runs_since = time.monotonic()
         limit = self.site.session.start_timeout_minutes
         if self._runs_since is not None and time.monotonic() - self._runs_since > 60 * limit:
-            raise SessionFailed(
-                f"JupyterLab did not come up on {job.node or 'its node'} within {limit} minutes.",
-                reason="timeout",
-                log=await self._log_end(),
-            )
+            node = job.node or texts_of("ended")["its_node"]
+            raise SessionFailed(text("ended.timeout", node=node, n=limit), reason="timeout", log=await self._log_end())
 
     async def _listens_already(self, job: Job) -> bool:
         """Return whether the session has called home before: then it has noted its port, and does not call again."""
@@ -313,7 +344,7 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
         try:
             told = await self.broker.look(self.user.name, self.session_key)
         except BrokerRefused as refusal:
-            return known if refusal.kind == "unknown_session" else UNKNOWN
+            return known if refusal.kind in _NOTHING_THERE else UNKNOWN
         except BrokerUnreachable:
             return UNKNOWN
         other = as_job(told)
@@ -338,7 +369,8 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
             itself is not asked.
         """
         node = await self.nodes.name_of(address)
-        known = self.proof.view.last(self.job_id).node if self.job_id else ""
+        # Before Slurm has told, the first call counts: a session does not move.
+        known = (self.proof.view.last(self.job_id).node if self.job_id else "") or self.node
         if not node:
             # An address that the site's names don't explain (another network of the node): then Slurm must say.
             job = await self._job() if self.job_id else None
@@ -346,6 +378,8 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
         if not node or (known and node != known):
             self.log.warning("%s: a call home from %s, job %s runs on %s", self._log_name, address, self.job_id, known)
             return False
+        if not self._at_home.is_set():
+            self._called_home = time.monotonic()
         self._note_server(node, port)
         return True
 
@@ -373,15 +407,34 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
             return None if self.session_key and not self._closed else 1
         job = await self._job()
         if job.phase is Phase.WAITING and self.node:
+            if time.monotonic() - self._called_home < _OLDEST_ANSWER_SECONDS:
+                # Most likely from before it started: it has called home since.
+                return None
             # Its kernels are gone, and started anew it would be an empty session that nobody asked for.
-            self.ended = "The session's job was put back into the queue, so its kernels are lost. Start a new session."
+            self.end_as(Ending("requeued", text("ended.requeued")))
             return 1
         if job.phase is not Phase.ENDED:
             return None
         self._proved = True
-        if not self.stopping:
-            self.ended = self.ended or why_it_ended(job, await self.proof.uid_of(self.user.name))
+        if not self.stopping and not self.ended:
+            ending = of_job(job, await self.proof.uid_of(self.user.name))
+            if ending.kind in LOG_TELLS and self.session_key:
+                self.ended_log = await self._log_end()
+            self.end_as(of_log(ending, self.ended_log))
         return 1
+
+    def end_as(self, ending: Ending) -> None:
+        """Keep how the session ended, for the pages."""
+        self.ended, self.ended_as = ending.sentence, ending.kind
+
+    @property
+    def ended_advice(self) -> str:
+        """What to do after that end; empty where its sentence says it."""
+        return advice(self.ended_as)
+
+    def _note_failure(self, failure: SessionFailed) -> None:
+        self.end_as(Ending(failure.reason, failure.session_sentence))
+        self.ended_log = failure.session_log
 
     async def poll_and_notify(self) -> int | None:
         """Do what JupyterHub does at the end of a session, until that is written down.
@@ -426,7 +479,7 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
         except BrokerRefused as refusal:
             self.log.warning("%s: job %s can't be cancelled: %s", self._log_name, self.job_id, refusal)
             # The broker does not know of any such session: nothing that waiting would mend.
-            if refusal.kind != "unknown_session":
+            if refusal.kind not in _NOTHING_THERE:
                 return False
         self._closed = True
         return True
@@ -482,7 +535,7 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
         self.port = 0
         self._at_home.clear()
         self._submission = None
-        self._runs_since = None
+        self._runs_since = self.report = None
         self._closed = self._proved = self._taken_up = False
 
     def _save(self) -> None:
@@ -496,22 +549,17 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
     # -- what the user reads
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
-        """Tell the pending page what is going on."""
-        told = ""
+        """Tell the pending page what is going on: all there is to know, at each change and every few seconds."""
+        told, when = None, 0.0
         while True:
-            if self._news != told:
-                told = self._news
-                yield {"message": told}
+            now = time.monotonic()
+            if self.news != told or now - when > _AGAIN_SECONDS:
+                told, when = self.news, now
+                yield told.event()
             await asyncio.sleep(0.5)
 
-    def _tell(self, job: Job) -> None:
-        where = f"Job {self.job_id}"
-        if job.phase is Phase.WAITING:
-            self._news = f"{where} is in the queue: {why_it_waits(job)}"
-        elif job.phase is Phase.RUNNING:
-            self._news = f"{where} runs on {job.node}; JupyterLab is starting"
-        elif self.proof.view.silent:
-            self._news = f"{where} is submitted; Slurm does not answer at the moment"
+    def _say(self, sentence: str) -> None:
+        self.news = News("silent", sentence, since=self.asked_at)
 
     async def _log_end(self) -> str:
         try:

@@ -56,6 +56,10 @@ class Job:
         The owner's, where Slurm tells: a number that was used again belongs to somebody else.
     number
         The job's number, where the owner was asked about a session: it may have another job than the one known.
+    partition, priority
+        Where it waits or runs; and its rank among those that wait, the highest first.
+    submitted, starts, ends
+        Seconds since 1970, where Slurm tells. While it waits, `starts` is Slurm's plan.
     """
 
     phase: Phase
@@ -65,6 +69,11 @@ class Job:
     cancelled_by: int | None = None
     uid: int | None = None
     number: str = field(default="", compare=False)
+    partition: str = field(default="", compare=False)
+    priority: int | None = field(default=None, compare=False)
+    submitted: int | None = field(default=None, compare=False)
+    starts: int | None = field(default=None, compare=False)
+    ends: int | None = field(default=None, compare=False)
 
 
 UNKNOWN = Job(Phase.UNKNOWN)

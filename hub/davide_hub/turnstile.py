@@ -2,7 +2,8 @@
 
 An event loop runs all that is ready before it looks at its sockets again. When a class presses Start together, that
 is a hundred requests of 10 to 30 ms each, all in one round: for seconds nobody is heard, neither who is at work nor a
-session that calls home. Here each round lets in one request of the crowd; health checks pass by the side.
+session that calls home. Here each round lets in one request of the crowd; health checks pass by the side. A start waits
+for its turn again whenever it goes on after a long wait, since jobs of a class begin together, too.
 """
 
 from __future__ import annotations
@@ -12,12 +13,16 @@ import re
 from collections import deque
 from functools import cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from jupyterhub.handlers.base import BaseHandler
 from jupyterhub.handlers.pages import HealthCheckHandler
 from jupyterhub.utils import maybe_future
 from tornado.httputil import HTTPServerRequest
 from tornado.web import Application
+
+from davide_hub.bounds import Bounds
+from davide_hub.whence import caller_address
 
 _START = re.compile(r".*/(spawn(/[^/]+){0,2}|users/[^/]+/(server|servers/[^/]+))")
 
@@ -63,12 +68,33 @@ class Turnstile:
         self._turning = False
 
 
+_OF_LOOPS: WeakKeyDictionary[asyncio.AbstractEventLoop, Turnstile] = WeakKeyDictionary()
+
+
+async def turn(*, start: bool = False) -> None:
+    """Wait for one's turn at the turnstile of the running event loop; see `Turnstile.turn`."""
+    await _OF_LOOPS.setdefault(asyncio.get_running_loop(), Turnstile()).turn(start=start)
+
+
 class PacedApplication(Application):
-    """JupyterHub's web application, with a turnstile before all handlers but the health check."""
+    """JupyterHub's web application, with a turnstile before all handlers but the health check, and bounds.
+
+    What it is told of a browser's address is put right first: the log and the audit trail have it from there.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.turnstile = Turnstile()
+        self.bounds = Bounds()
+
+    def start_request(self, server_conn: Any, request_conn: Any) -> Any:
+        """Return what reads a request."""
+        self.bounds.apply(server_conn, request_conn)
+        return super().start_request(server_conn, request_conn)
+
+    def find_handler(self, request: HTTPServerRequest, **more: Any) -> Any:
+        """Return who answers a request."""
+        request.remote_ip = caller_address(request)
+        return super().find_handler(request, **more)
 
     def get_handler_delegate(self, request: Any, target_class: Any, *args: Any, **kwargs: Any) -> Any:
         """Return what runs a request."""
@@ -82,7 +108,7 @@ def paced(handler: Any) -> Any:
         return handler
 
     async def prepare(self: Any) -> None:
-        await self.application.turnstile.turn(start=is_start(self.request))
+        await turn(start=is_start(self.request))
         await maybe_future(handler.prepare(self))
 
     return type(handler.__name__, (handler,), {"prepare": prepare, "__module__": handler.__module__})

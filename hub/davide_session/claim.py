@@ -34,7 +34,10 @@ def claim(folder: Path, job_id: str) -> None:
         # file made with O_EXCL before it was written could not tell whose the session is.
         claimed.symlink_to(job_id)
     except FileExistsError:
-        holder = str(claimed.readlink())
+        try:
+            holder = str(claimed.readlink())
+        except OSError:
+            raise NotClaimed(f"{claimed}: no session made this; remove it and start a new session") from None
         if holder != job_id:
             raise NotClaimed(f"this session already runs as job {holder}") from None
     except OSError as error:

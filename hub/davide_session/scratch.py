@@ -11,7 +11,7 @@ from pathlib import Path
 
 @contextmanager
 def private_folder() -> Iterator[Path]:
-    """Yield a new folder of mode 0700 with `runtime` and `tmp` in it; remove it at the end.
+    """Yield a new folder of mode 0700 with `runtime`, `tmp` and `walltime` in it; remove it at the end.
 
     Always under /tmp, whatever TMPDIR says: kernels talk through Unix sockets in `runtime`, and the path of a
     Unix socket has at most 107 characters. Not on the shared file system, where SQLite's locks are slow or
@@ -21,6 +21,7 @@ def private_folder() -> Iterator[Path]:
     try:
         (folder / "runtime").mkdir()
         (folder / "tmp").mkdir()
+        (folder / "walltime").mkdir()
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -10,14 +10,17 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from davide_hub.discreet import Discreet
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_server.serverapp import ServerApp
 from jupyterhub.singleuser.extension import JupyterHubSingleUser
 from tornado.netutil import bind_sockets
 from traitlets import List, Unicode
 
+from davide_session.attend import Attendant
 from davide_session.callhome import call_home, note_port
 from davide_session.settings import EXTENSIONS
+from davide_session.watch import Rules
 
 
 class SessionKernels(KernelSpecManager):
@@ -45,6 +48,9 @@ class SessionServer(ServerApp):  # type: ignore[misc]
         """Nowhere: settings come from `settings.py` alone. The stock list begins with the current folder."""
         return []
 
+    def write_server_info_file(self) -> None:
+        """Write no file for `jupyter server list`: it would hold the session's token."""
+
     def _find_http_port(self) -> None:
         self._bound = bind_free_port(self.ip)
         self.port = self._bound[0].getsockname()[1]
@@ -65,11 +71,17 @@ class Session(JupyterHubSingleUser):  # type: ignore[misc]
     serverapp_class = SessionServer
     load_other_extensions = False
     folder: Path
+    rules: Rules
     serverapp_config = {"jpserver_extensions": EXTENSIONS}  # noqa: RUF012 - what the base class declares
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._at_home = asyncio.Event()
+
+    def initialize(self, args: Any = None) -> None:
+        """Set the server up, as stock does, and what looks after the session."""
+        super().initialize(args)
+        self._attendant = Attendant(self.serverapp, self.hub_auth, self.notify_activity, self.rules)
 
     async def check_hub_version(self) -> None:
         """Do nothing: the stock method ends a server whose hub is away for a minute. The call home waits."""
@@ -89,7 +101,13 @@ class Session(JupyterHubSingleUser):  # type: ignore[misc]
         # See launch.main: now there is time. What was imported is put where it is never looked through again.
         gc.freeze()
         gc.enable()
+        self._attendant.begin()
         self._at_home.set()
+
+    async def stop_extension(self) -> None:
+        """Stop what runs beside the server."""
+        self._attendant.end()
+        await super().stop_extension()
 
     async def keep_activity_updated(self) -> None:
         """Tell the hub of activity, as stock does, but not before it knows that there is a session."""
@@ -112,10 +130,23 @@ def bind_free_port(address: str, attempts: int = 5) -> list[socket.socket]:
     raise AssertionError("attempts must be positive")
 
 
-def serve(config: Any, folder: Path) -> None:
-    """Run a session with these settings until it is told to stop; `folder` is its own, in the user's home."""
+def serve(config: Any, folder: Path, rules: Rules) -> None:
+    """Run a session until it is told to stop.
+
+    Parameters
+    ----------
+    config
+        JupyterLab's settings.
+    folder
+        The session's own, in the user's home.
+    rules
+        What the site's facts say of its end.
+    """
     Session.folder = folder
+    Session.rules = rules
     # What the hub wrote there is meant for the stock class; ours asks the system for a free port.
     os.environ.setdefault("JUPYTERHUB_SERVICE_URL", "http://:0/")
     server = Session.initialize_server(argv=[], config=config)
+    for handler in server.log.handlers:
+        handler.addFilter(Discreet())
     server.start()

@@ -1,52 +1,32 @@
-// The buttons and the news of a session's pages. Every element is optional: a page has what it needs.
+// The buttons of a session's pages. Every element is optional: a page has what it needs.
 "use strict";
 
-const stopButton = document.getElementById("session-stop");
-const news = document.getElementById("session-news");
 const reload = document.querySelector("[data-reload-seconds]");
 
-function complain(sentence) {
-  const box = document.getElementById("session-complaint") || document.createElement("p");
-  box.id = "session-complaint";
-  box.className = "alert alert-danger mt-3";
+function complain(button) {
+  const row = button.closest(".davide-row, .davide-buttons") || button;
+  const box = row.nextElementSibling?.matches(".davide-complaint") ? row.nextElementSibling : document.createElement("p");
+  box.className = "davide-complaint alert alert-danger mt-3";
   box.setAttribute("role", "alert");
-  box.textContent = sentence;
-  stopButton.after(box);
+  box.textContent = button.dataset.failed;
+  row.after(box);
 }
 
-async function stop() {
-  stopButton.disabled = true;
-  const url = `${stopButton.dataset.stopUrl}?_xsrf=${window.jhdata.xsrf_token}`;
+async function stop(button) {
+  button.disabled = true;
+  const url = `${button.dataset.stopUrl}?_xsrf=${window.jhdata.xsrf_token}`;
   const answer = await fetch(url, { method: "DELETE" }).catch(() => null);
   if (answer && (answer.ok || answer.status === 404)) {
-    window.location.assign(stopButton.dataset.next);
+    window.location.assign(button.dataset.next);
     return;
   }
-  stopButton.disabled = false;
-  complain("The hub could not end the session just now. Try again in a moment.");
+  button.disabled = false;
+  complain(button);
 }
 
-function follow() {
-  const source = new EventSource(news.dataset.progressUrl);
-  source.onmessage = (message) => {
-    const event = JSON.parse(message.data);
-    if (event.ready || event.failed) {
-      source.close();
-      // The hub leads on from here: to JupyterLab, or to the page that says what went wrong.
-      window.location.reload();
-    } else if (event.message) {
-      news.textContent = event.message;
-    }
-  };
-  source.onerror = () => {
-    // The hub restarts, or the laptop slept. A reload shows what holds now.
-    source.close();
-    window.setTimeout(() => window.location.reload(), 3000);
-  };
+for (const button of document.querySelectorAll("[data-stop-url]")) {
+  button.addEventListener("click", () => stop(button));
 }
-
-if (stopButton) stopButton.addEventListener("click", stop);
-if (news) follow();
 if (reload) window.setTimeout(() => window.location.reload(), 1000 * Number(reload.dataset.reloadSeconds));
 
 for (const form of document.querySelectorAll("form")) {
@@ -54,7 +34,22 @@ for (const form of document.querySelectorAll("form")) {
     const button = form.querySelector("button[type=submit]");
     if (button) {
       button.disabled = true;
-      button.textContent = "Starting …";
+      if (button.dataset.busy) button.textContent = button.dataset.busy;
     }
   });
 }
+
+const chooseAll = document.getElementById("overview-all");
+if (chooseAll) {
+  const boxes = [...document.querySelectorAll("input[name=session][type=checkbox]")];
+  chooseAll.hidden = !boxes.length;
+  chooseAll.addEventListener("click", () => {
+    const all = boxes.every((box) => box.checked);
+    for (const box of boxes) box.checked = !all;
+  });
+}
+
+// A page from the browser's memory (the "back" button) must not keep a button disabled.
+window.addEventListener("pageshow", (event) => {
+  if (event.persisted) window.location.reload();
+});

@@ -154,6 +154,7 @@ def learn_to_copy(model, rounds, learning_rate, callbacks=()):
 # **Prediction 1.** After the training, what is the error of the linear autoencoder divided by PCA's, on the test
 # images? How many degrees are there between its space and PCA's? Write numbers in place of `None`.
 
+
 # %%
 def angle_to_pca(model):
     """Return the largest principal angle between the decoder's space and PCA's, in degrees."""
@@ -218,6 +219,7 @@ plots.gallery(axes, images.shape, signed=True)
 # with a simple function $\phi$ for each number on its own: here GELU, a smooth step from $0$ to $x$. At the end comes
 # a sigmoid, since pixels are between 0 and 1. Layers between the pixels and the code are called **hidden**. In training
 # (only there) the input gets a pinch of noise, so that the network can't learn single images by heart.
+
 
 # %%
 def autoencoder(code_size, hidden):
@@ -326,6 +328,7 @@ plt.show()
 #
 # A code of two numbers can be drawn. Each dot is a test image, its colour is the digit. Nobody told either method that
 # there are ten kinds of images.
+
 
 # %% tags=["aside"]
 def encode(model, images):

@@ -8,11 +8,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from davide_lab.names import lead_localhost_here
 from davide_lab.say import Problem, line, problem
 
-from bench import hub
+from bench import hub, kernels, pages
 
-SUBJECTS = {"hub": "the hub beside stock batchspawner: requests to Slurm, times to ready, freezes, restarts"}
+SUBJECTS = {
+    "hub": "the hub beside stock batchspawner: requests to Slurm, times to ready, freezes, restarts",
+    "pages": "the session form while a hundred people look at it; needs no cluster",
+    "kernels": "what a kernel's imports ask of the file system, with our pack of modules and without (no cluster)",
+}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -29,14 +34,30 @@ def main(arguments: Sequence[str]) -> int:
         for name, text in SUBJECTS.items():
             line(f"{name:<8} {text}")
         return 0
+    if options.subject == "kernels":
+        return _kernels(options)
     parts = tuple(options.part or (hub.PARTS if options.large else hub.PARTS[:-1]))
+    lead_localhost_here()
     try:
-        measured = hub.run(options.root, hub.QUICK if options.quick else hub.Sizes(), parts)
+        if options.subject == "pages":
+            measured = pages.run(options.root)
+        else:
+            measured = hub.run(options.root, hub.QUICK if options.quick else hub.Sizes(), parts)
     except Problem as found:
         problem(str(found))
         return 1
     if options.json:
         line(json.dumps(measured, indent=1))
+    return 0
+
+
+def _kernels(options: argparse.Namespace) -> int:
+    try:
+        measured = kernels.run(options.root)
+    except Problem as found:
+        problem(str(found))
+        return 1
+    line(json.dumps(measured, indent=1) if options.json else kernels.table(measured))
     return 0
 
 

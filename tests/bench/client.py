@@ -7,9 +7,11 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, TypeVar
 
 import aiohttp
+from davide_lab.names import context
 
 from bench.systems import System
 
@@ -20,6 +22,10 @@ _STOPS_AT_ONCE = 8
 _RETRIES = 5
 
 T = TypeVar("T")
+
+
+# One for all: making it reads the authority's file.
+_context = cache(context)
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,7 @@ class Person:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=60, sock_read=_REQUEST_SECONDS)
         self.browser = aiohttp.ClientSession(
             # Node's proxy closes a connection after 5 s of silence, perhaps just when we use it.
-            connector=aiohttp.TCPConnector(keepalive_timeout=2),
+            connector=aiohttp.TCPConnector(keepalive_timeout=2, ssl=_context()),
             cookie_jar=aiohttp.CookieJar(unsafe=True),  # keeps cookies for plain addresses too
             timeout=timeout,
         )

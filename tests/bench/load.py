@@ -20,9 +20,11 @@ def widen(lab: Lab, jobs: int) -> None:
     """Let the nodes claim a core for each of so many jobs: they are stand-ins and need next to none.
 
     The controller remembers jobs for five minutes after their end, strangers' thousands too: its table gets room.
+    And it waits longer for the nodes to take a job, which here share their processors with everything else: after the
+    usual ten seconds it hangs up, and a node then gives up a job that it was just about to start.
     """
     cores = max(lab.partition["cores"], -(-jobs // len(lab.nodes)))
-    change = f"sed -i -E '/^NodeName=/s/CPUs=[0-9]+/CPUs={cores}/; $ a MaxJobCount=100000' {_CONF}"
+    change = f"sed -i -E '/^NodeName=/s/CPUs=[0-9]+/CPUs={cores}/; $ a MaxJobCount=100000\\nMessageTimeout=60' {_CONF}"
     for host in lab.all:
         on(host, f"cp -a {_CONF} {_KEPT}; {change}")
     _restart(lab)

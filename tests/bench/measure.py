@@ -88,7 +88,7 @@ def good(system: System, starts: list[Start]) -> list[Start]:
 async def starts_at_once(lab: Lab, system: System, crowd: Crowd, count: int, prefix: str, measured: Measured) -> None:
     """Many press Start in one moment."""
     meter = Meter(lab, system)
-    with probing(system) as silence:
+    with probing(system, lab.hub.namespace) as silence:
         starts = await crowd.start(count)
     well = [one for one in starts if not one.failure]
     took = max((one.ready for one in starts), default=0.0) - min(one.clicked for one in starts)
@@ -145,7 +145,7 @@ async def restart(lab: Lab, system: System, crowd: Crowd, measured: Measured) ->
     """Restart the hub while many sessions run, each with a websocket open."""
     began = await crowd.ready()
     async with Sockets(system, [person.name for person in crowd.people]) as sockets:
-        with probing(system) as silence:
+        with probing(system, lab.hub.namespace) as silence:
             await asyncio.to_thread(on, lab.hub, f"systemctl restart {system.unit}")
             await answers_again(system, crowd)
         drops = await sockets.dropped()

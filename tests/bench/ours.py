@@ -16,10 +16,10 @@ _UNITS = ("jupyterhub", "davide-broker")
 
 def system(lab: Lab) -> System:
     """Return our hub as the load sees it."""
-    hub = lab.site["hub"]
     return System(
         name="ours",
-        url=f"http://{hub['address']}:{hub['port']}",
+        url=lab.site["public_url"],
+        own_names=lab.site["origins"] == "per-user",
         form={"profile": "no-gpu"},
         unit=_UNITS[0],
         helpers=_UNITS[1:],

@@ -1,6 +1,9 @@
 """How long a hub is deaf: a client that asks it for its health every 20 ms, as a process of its own.
 
-`python -m bench.probe HOST PORT` asks until its standard input ends, then prints JSON.
+It asks on the hub's own host. On the way from this machine, a relay and the bridge between the hosts share their
+processors with all the load, and a plain redirect of the front was once 8 s late there, while the hub was not.
+
+`python -m bench.probe SCHEME HOST PORT` asks until its standard input ends, then prints JSON.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 from urllib.parse import urlsplit
+
+from davide_lab.names import context, lead_localhost_here
 
 from bench.systems import System
 
@@ -46,11 +51,20 @@ class Silence:
 
 
 @contextmanager
-def probing(system: System) -> Iterator[Silence]:
-    """Probe a hub as long as the block runs; what was found stands in the yielded object after it."""
+def probing(system: System, namespace: str = "") -> Iterator[Silence]:
+    """Probe a hub as long as the block runs; what was found stands in the yielded object after it.
+
+    Parameters
+    ----------
+    system
+        The hub.
+    namespace
+        Its host's network namespace; without one it is asked from here.
+    """
     found = Silence()
     address = urlsplit(system.url)
-    command = [sys.executable, "-m", "bench.probe", str(address.hostname), str(address.port)]
+    there = ["ip", "netns", "exec", namespace] if namespace else []
+    command = [*there, sys.executable, "-m", "bench.probe", address.scheme, str(address.hostname), str(address.port)]
     places = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=places) as running:
         assert running.stdout is not None
@@ -68,7 +82,7 @@ def longest(times: list[float], every: float) -> float:
     return max((after - before - every for before, after in pairwise(times)), default=0.0)
 
 
-def main(host: str, port: int) -> None:
+def main(scheme: str, host: str, port: int) -> None:
     """Ask until standard input ends."""
     with contextlib.suppress(PermissionError):
         os.nice(-10)  # measuring must not wait for what is measured
@@ -76,7 +90,8 @@ def main(host: str, port: int) -> None:
     threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
     times: list[float] = []
     failures = 0
-    connection = _connect(host, port)
+    lead_localhost_here()
+    connection = _connect(scheme, host, port)
     while not over.is_set():
         try:
             connection.request("GET", "/hub/health")
@@ -89,7 +104,7 @@ def main(host: str, port: int) -> None:
         except (OSError, http.client.HTTPException):
             failures += 1
             connection.close()
-            connection = _connect(host, port)
+            connection = _connect(scheme, host, port)
         over.wait(_EVERY_SECONDS)
     times.append(time.monotonic())
     found: dict[str, Any] = {
@@ -100,9 +115,11 @@ def main(host: str, port: int) -> None:
     print(json.dumps(found))
 
 
-def _connect(host: str, port: int) -> http.client.HTTPConnection:
+def _connect(scheme: str, host: str, port: int) -> http.client.HTTPConnection:
+    if scheme == "https":
+        return http.client.HTTPSConnection(host, port, timeout=_ANSWER_SECONDS, context=context())
     return http.client.HTTPConnection(host, port, timeout=_ANSWER_SECONDS)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import aiohttp
+from davide_lab.names import context
 
 from bench.systems import System
 
@@ -16,12 +17,12 @@ class Sockets:
     """One websocket for each of many users' stand-in servers; each says something twice a second and hears it back."""
 
     def __init__(self, system: System, names: list[str]) -> None:
-        self._urls = [f"{system.url}/user/{name}/echo" for name in names]
+        self._urls = [f"{system.user_url(name)}/echo" for name in names]
         self._over = asyncio.Event()
         self._tasks: list[asyncio.Task[bool]] = []
 
     async def __aenter__(self) -> Sockets:
-        self._browser = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+        self._browser = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, ssl=context()))
         self.opened = [await self._browser.ws_connect(url) for url in self._urls]
         self._tasks = [asyncio.create_task(self._talk(socket)) for socket in self.opened]
         return self

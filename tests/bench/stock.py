@@ -142,6 +142,7 @@ def remove(lab: Lab) -> None:
         lab.hub,
         f"systemctl stop {_UNIT} {_PROXY} 2> /dev/null || true; "
         f"rm -rf {units} {FOLDER} {_STATE} {shared(lab)} /etc/sudoers.d/davide-bench; systemctl daemon-reload; "
+        "systemctl reset-failed; "
         f"! id {_ACCOUNT} > /dev/null 2>&1 || userdel {_ACCOUNT}; "
         # Without the variable sudo does not go where root has no password.
         "! test -e /usr/bin/sudo || SUDO_FORCE_REMOVE=yes dpkg --purge sudo > /dev/null 2>&1",

@@ -6,6 +6,8 @@ import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from davide_lab.names import context
+
 from bench.hosts import Lab, on, wait_until
 
 
@@ -25,6 +27,8 @@ class System:
         The hub's unit.
     helpers
         Further units whose processor time counts as the hub's.
+    own_names
+        Whether each user's server has a name of its own.
     log
         Where a session's log lies in its user's home, as a pattern of the shell.
     """
@@ -35,6 +39,12 @@ class System:
     unit: str
     log: str
     helpers: tuple[str, ...] = field(default=())
+    own_names: bool = False
+
+    def user_url(self, user: str) -> str:
+        """Return where a user's server is, for browsers."""
+        host = self.url.replace("://", f"://{user}.") if self.own_names else self.url
+        return f"{host}/user/{user}"
 
     @property
     def units(self) -> tuple[str, ...]:
@@ -54,7 +64,8 @@ def wait_until_it_answers(system: System) -> None:
 
 def _answers(system: System) -> bool:
     try:
-        with urllib.request.urlopen(f"{system.url}/hub/health", timeout=5) as answer:  # noqa: S310 - http, and ours
+        asked = urllib.request.urlopen(f"{system.url}/hub/health", timeout=5, context=context())  # noqa: S310 - ours
+        with asked as answer:
             return bool(answer.status == 200)
     except OSError:
         return False

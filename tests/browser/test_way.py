@@ -1,6 +1,7 @@
 """The whole way, once: from the log-in form to a trained autoencoder on a GPU node, and back."""
 
 import json
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import expect
@@ -95,10 +96,36 @@ def test_session_is_the_students_own_job_with_one_gpu(session, cluster):
 def test_lab_asks_nothing_about_news_from_the_internet(session):
     session.page.get_by_role("heading", name="Start here").wait_for(timeout=60_000)
     session.picture("4-lab")
-    defaults = session.page.request.get(
-        f"{session.cluster.hub_url}/user/{session.name}/lab/api/settings/@jupyterlab/apputils-extension:notification"
-    )
-    assert defaults.json()["schema"]["properties"]["fetchNews"]["default"] == "false"
+    settings = f"{session.cluster.user_url(session.name)}/lab/api/settings/@jupyterlab/apputils-extension:notification"
+    defaults = session.page.evaluate(READ_OWN, settings)
+    assert defaults["schema"]["properties"]["fetchNews"]["default"] == "false"
+
+
+# What a script in a notebook would try: to read as whoever looks at it.
+READ = """async (address) => {
+    try { const answer = await fetch(address, {credentials: "include"}); return `${answer.status} ${answer.url}`; }
+    catch (error) { return String(error); }
+}"""
+# What JupyterLab does in its own origin.
+READ_OWN = """async (address) => {
+    const [, crumb] = document.cookie.match(/_xsrf=([^;]+)/);
+    return await (await fetch(address, {headers: {"X-XSRFToken": crumb}})).json();
+}"""
+
+
+def test_a_script_in_a_notebook_can_not_read_the_hubs_pages(session):
+    own = session.cluster.user_url(session.name)
+    assert "kernels" in session.page.evaluate(READ_OWN, f"{own}/api/status")
+    for address in (f"{session.cluster.hub_url}/hub/home", "/hub/home", f"{session.cluster.hub_url}/hub/api/user"):
+        assert session.page.evaluate(READ, address) == "TypeError: Failed to fetch"
+
+
+def test_the_hubs_cookies_are_for_its_own_name_alone(session):
+    host = urlsplit(session.cluster.hub_url).hostname
+    cookies = {cookie["name"]: cookie for cookie in session.page.context.cookies()}
+    (login,) = (cookie for name, cookie in cookies.items() if name.startswith("__Host-jupyterhub-hub"))
+    assert (login["domain"], login["httpOnly"], login["secure"]) == (host, True, True)
+    assert "jupyterhub-hub" not in session.page.evaluate("document.cookie")
 
 
 def test_lesson_is_in_the_students_home(session, cluster):

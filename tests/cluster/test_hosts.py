@@ -40,6 +40,11 @@ def test_each_host_is_a_real_system_with_its_own_address(cluster):
         assert f" {facts['address']}/24 " in address
 
 
+def test_a_command_goes_to_a_host_by_its_name_with_what_is_given_and_its_status_comes_back(cluster):
+    done = davide("ssh", "ctl01", "hostname; cat; exit 3", given="word\n")
+    assert (done.returncode, done.stdout) == (3, "ctl01\nword\n")
+
+
 def test_homes_and_software_are_one_file_system_and_disks_are_not(cluster):
     cluster.output("gpu01", "touch /home/seen-by-all /software/seen-by-all /root/seen-by-none")
     try:

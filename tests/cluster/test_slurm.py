@@ -57,3 +57,19 @@ def test_job_is_charged_to_its_account(cluster, wait_for):
     account, resources, _ = row.split("|")
     assert account == "tra26_davide"
     assert "gres/gpu=2" in resources
+
+
+def test_the_hub_is_told_whether_slurm_bounds_sessions(cluster):
+    """Nothing does, here: until a QOS is given a limit, which is far from being reached."""
+    ask = (
+        "setpriv --reuid davide-hub --regid davide-hub --clear-groups /opt/davide/envs/hub/bin/davide-hub check "
+        "/etc/davide-hub/site.yml --slurm"
+    )
+    sentence = "nothing in Slurm bounds what sessions of account tra26_davide use"
+    assert sentence in cluster.output("hub01", ask)
+    modify = "sacctmgr --immediate modify qos normal set MaxJobsPerUser="
+    cluster.output("ctl01", f"{modify}1000")
+    try:
+        assert sentence not in cluster.output("hub01", ask)
+    finally:
+        cluster.output("ctl01", f"{modify}-1")

@@ -4,11 +4,13 @@ import json
 import re
 import shlex
 from dataclasses import dataclass
-from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
-import requests
 import yaml
+from support.person import Person, log_in
+from support.proxy import proxy_api
+from support.web import request, user_url
 
 FOLDER = ".local/share/davide-hub"
 # Run on the node as a user: call an address by a name with what a session was given, and say what came of it.
@@ -63,52 +65,6 @@ class Place:
     port: str
 
 
-@dataclass
-class Person:
-    """Somebody with a session, at the hub's public address."""
-
-    name: str
-    url: str
-    token: str
-
-    def ask(self, method: str, path: str, **options: Any) -> requests.Response:
-        """Ask through the proxy."""
-        headers = {"Authorization": f"token {self.token}"}
-        return requests.request(method, self.url + path, headers=headers, timeout=60, **options)
-
-    def server(self) -> dict[str, Any]:
-        """Return the session as the hub describes it; empty if there is none."""
-        found: dict[str, Any] = self.ask("GET", f"/hub/api/users/{self.name}").json()["servers"].get("", {})
-        return found
-
-    def stop(self, wait_for) -> None:
-        """End the session, if there is one."""
-        self.ask("DELETE", f"/hub/api/users/{self.name}/server")
-        wait_for(lambda: not self.server(), f"the end of {self.name}'s session", 60)
-
-
-def log_in(cluster, name: str) -> Person:
-    """Log in as a browser does, and make a token."""
-    web = requests.Session()
-
-    def crumb() -> str:
-        found = [cookie for cookie in web.cookies if cookie.name == "_xsrf"]
-        return str(max(found, key=lambda cookie: len(cookie.path)).value)
-
-    web.get(f"{cluster.hub_url}/hub/login", timeout=60)
-    form = {"username": name, "password": cluster.password(name), "_xsrf": crumb()}
-    web.post(f"{cluster.hub_url}/hub/login", data=form, timeout=60).raise_for_status()
-    web.get(f"{cluster.hub_url}/hub/home", timeout=60).raise_for_status()
-    made = web.post(
-        f"{cluster.hub_url}/hub/api/users/{name}/tokens",
-        headers={"X-XSRFToken": crumb()},
-        json={"note": "test of TLS", "expires_in": 3600},
-        timeout=60,
-    )
-    made.raise_for_status()
-    return Person(name, cluster.hub_url, made.json()["token"])
-
-
 @pytest.fixture(scope="module")
 def people(cluster, wait_for):
     """Yield two students with a session each."""
@@ -123,23 +79,10 @@ def people(cluster, wait_for):
         person.stop(wait_for)
 
 
-def proxy_api(cluster, method: str, path: str, body: str = "") -> str:
-    """Ask the proxy's API as root on the hub's host, who knows its token."""
-    port = yaml.safe_load(cluster.output("hub01", "cat /etc/davide-hub/site.yml"))["site"]["hub"]["proxy_api_port"]
-    return str(
-        cluster.output(
-            "hub01",
-            ". /etc/davide-hub/proxy.env; /opt/davide/envs/hub/bin/python -c 'import sys, urllib.request as u; "
-            "m, url, token, body = sys.argv[1:]; print(u.urlopen(u.Request(url, body.encode() or None, "
-            '{"Authorization": "token " + token}, method=m)).read().decode())\' '
-            f"{method} http://127.0.0.1:{port}/api/routes{path} $CONFIGPROXY_AUTH_TOKEN {shlex.quote(body)}",
-        )
-    )
-
-
 def place_of(cluster, person: Person) -> Place:
     """Return where the proxy takes a person."""
-    target = json.loads(proxy_api(cluster, "GET", ""))[f"/user/{person.name}"]["target"]
+    host = urlsplit(user_url(cluster.hub_url, person.name)).hostname
+    target = json.loads(proxy_api(cluster, "GET", ""))[f"/{host}/user/{person.name}"]["target"]
     found = re.fullmatch(r"https://(gpu\d+)\.([0-9a-f]{16})\.sessions\.internal:(\d+)", target)
     assert found, target
     return Place(*found.groups())
@@ -165,7 +108,7 @@ def hub_of(cluster) -> tuple[str, str]:
 
 def test_people_reach_their_sessions(people):
     for person in people:
-        assert "kernels" in person.ask("GET", f"/user/{person.name}/api/status").json()
+        assert "kernels" in person.ask_session("GET", "/api/status").json()
 
 
 def test_a_neighbour_with_a_valid_certificate_of_his_own_does_not_enter(cluster, people):
@@ -186,17 +129,18 @@ def test_who_takes_over_a_port_receives_nothing_of_another_user(cluster, people,
     cluster.as_user(people[1].name, serve, neighbour.node)
     port = wait_for(lambda: cluster.output(neighbour.node, f"head -1 {log}"), "the neighbour's server", 20)
     paths = {"/taken": victim.key, "/his-own": neighbour.key}
+    host = urlsplit(cluster.hub_url).hostname
     for path, key in paths.items():
         target = {"target": f"https://{neighbour.node}.{key}.sessions.internal:{port}"}
-        proxy_api(cluster, "POST", path, json.dumps(target))
+        proxy_api(cluster, "POST", f"/{host}{path}", json.dumps(target))
     try:
-        taken = requests.get(f"{cluster.hub_url}/taken/", timeout=60)
+        taken = request("GET", f"{cluster.hub_url}/taken/", timeout=60)
         assert taken.status_code == 503
         assert "mine now" not in taken.text
-        assert requests.get(f"{cluster.hub_url}/his-own/", timeout=60).text == "mine now"
+        assert request("GET", f"{cluster.hub_url}/his-own/", timeout=60).text == "mine now"
     finally:
         for path in paths:
-            proxy_api(cluster, "DELETE", path)
+            proxy_api(cluster, "DELETE", f"/{host}{path}")
         cluster.run(neighbour.node, f"rm -f {log}")
 
 

@@ -6,79 +6,98 @@ With a real session of JupyterLab each time, and the accounts of the hub's own h
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
 import pytest
 import requests
+from support.visitor import Visitor
+from support.web import fill_in, request
 
 HUB = "/opt/davide/envs/hub/bin/davide-hub"
 ACCOUNTS = "/var/lib/extrausers"
 WITHIN_SECONDS = 60
 
 
-class Visitor:
-    """A student with a browser and a token of the own."""
+@dataclass(frozen=True)
+class End:
+    """What ends somebody's access, and the words in which that is told.
 
-    def __init__(self, cluster, name: str) -> None:
-        self.cluster, self.name, self.hub = cluster, name, f"{cluster.hub_url}/hub"
-        self.browser, self.token = requests.Session(), ""
+    Attributes
+    ----------
+    name
+        Whose access.
+    words
+        What the home page says when all is as it was: how the last session ended.
+    file, script
+        Which file of accounts is changed, and how, for sed; no file where an administrator bans.
+    """
 
-    def log_in(self) -> requests.Response:
-        """Fill in the log-in form; return where that ends."""
-        self.browser = requests.Session()
-        self.browser.get(f"{self.hub}/login", timeout=30)
-        form = {"username": self.name, "password": self.cluster.password(self.name), "_xsrf": self._xsrf()}
-        return self.browser.post(f"{self.hub}/login?next=/hub/home", data=form, timeout=60)
+    name: str
+    words: str
+    file: str = ""
+    script: str = ""
 
-    def _xsrf(self) -> str:
-        found = [cookie for cookie in self.browser.cookies if cookie.name == "_xsrf"]
-        return str(max(found, key=lambda cookie: len(cookie.path)).value)
 
-    def take_token(self) -> None:
-        """Make a token, as on the page of tokens."""
-        made = self.browser.post(
-            f"{self.hub}/api/users/{self.name}/tokens",
-            headers={"X-XSRFToken": self._xsrf()},
-            json={"note": "own"},
-            timeout=30,
-        )
-        assert made.status_code == 201, made.text
-        self.token = made.json()["token"]
+BANNED = End("student01", "closed this service")
+ENDS = {
+    "banned": BANNED,
+    "expired": End("student02", "has expired", "shadow", "s/^student02:\\(.*\\):::$/student02:\\1::1:/"),
+    "locked": End("student07", "is locked", "shadow", "s/^student07:/student07:!/"),
+    "removed": End("student08", "There is no account student08", "passwd", "/^student08:/d"),
+}
 
-    def ask(self, method: str, path: str, body: object = None) -> requests.Response:
-        """Ask the hub's API with the token."""
-        headers = {"Authorization": f"token {self.token}"}
-        return requests.request(method, f"{self.hub}/api/{path}", headers=headers, json=body, timeout=60)
 
-    def ready(self) -> bool:
-        """Return whether the session is up."""
-        return bool(self.ask("GET", f"users/{self.name}").json()["servers"].get("", {}).get("ready"))
+@dataclass(frozen=True)
+class Told:
+    """What somebody read who was refused at the log-in, what the trail said then, and what was read afterwards."""
 
-    def jobs(self) -> str:
-        """Return the student's jobs, by Slurm's word."""
-        return self.cluster.output("ctl01", f"squeue --noheader --user {self.name} --format=%i:%T")
+    refused: requests.Response
+    trail: str
+    back: requests.Response
 
-    def is_out(self) -> bool:
-        """Return whether the job has ended, the token is void, and the cookie opens no page."""
-        if self.jobs() or self.ask("GET", "user").status_code != 403:
-            return False
-        return "/hub/login" in self.browser.get(f"{self.hub}/home", timeout=30).url
+
+def is_out(visitor: Visitor) -> bool:
+    """Return whether the job has ended, the token is void, and the cookie opens no page."""
+    if visitor.jobs() or visitor.ask("GET", "user").status_code != 403:
+        return False
+    return "/hub/login" in visitor.browser.get(f"{visitor.hub}/home", timeout=30).url
+
+
+def bring_in(visitors: list[Visitor], wait_for) -> None:
+    """Let people log in, and have a session each that runs."""
+    for visitor in visitors:
+        assert visitor.log_in().status_code == 200
+        visitor.take_token()
+    new = [one for one in visitors if not one.ready()]
+    wait_for(lambda: not any(one.jobs() for one in new), "what an earlier test left is still there", 120)
+    for visitor in new:
+        visitor.start()
+    wait_for(lambda: all(one.ready() for one in new), "the sessions are not up", 180)
+
+
+def send_home(visitors: list[Visitor], wait_for) -> None:
+    """End the sessions of those who can log in."""
+    here = [one for one in visitors if one.log_in().status_code == 200]
+    for visitor in here:
+        visitor.take_token()
+        visitor.stop()
+    wait_for(lambda: not any(one.jobs() for one in here), "the sessions do not end", 120)
+
+
+@pytest.fixture(scope="module")
+def lasting(cluster, wait_for):
+    """Return student03, who has a session as long as the tests here leave it."""
+    made = Visitor(cluster, "student03")
+    yield made
+    send_home([made], wait_for)
 
 
 @pytest.fixture
-def visitor(cluster, wait_for):
+def visitor(lasting, wait_for):
     """Return student03 with a session that runs."""
-    made = Visitor(cluster, "student03")
-    assert made.log_in().status_code == 200
-    made.take_token()
-    wait_for(lambda: not made.jobs(), "what an earlier test left is still there", 120)
-    assert made.ask("POST", f"users/{made.name}/server", {"profile": "no-gpu"}).status_code in (201, 202)
-    wait_for(made.ready, "the session is not up", 180, every=1)
-    yield made
-    if made.log_in().status_code == 200:
-        made.take_token()
-        made.ask("DELETE", f"users/{made.name}/server")
-        wait_for(lambda: not made.jobs(), "the session does not end", 120, every=1)
+    bring_in([lasting], wait_for)
+    return lasting
 
 
 @contextmanager
@@ -92,46 +111,64 @@ def changed(cluster, file: str, script: str):
         cluster.output("hub01", f"mv {path}.before {path}")
 
 
-def wait_until_out(visitor, wait_for) -> None:
-    """Wait until the visitor is out; not longer than is promised."""
-    begun = time.monotonic()
-    wait_for(visitor.is_out, f"{visitor.name} is still in", WITHIN_SECONDS, every=1)
-    print(f"{visitor.name} was out after {time.monotonic() - begun:.0f} s")
-
-
-def test_a_banned_user_is_out_and_reads_why(cluster, visitor, wait_for):
-    cluster.output("hub01", f"{HUB} ban {visitor.name} --reason mining")
+@contextmanager
+def banned(cluster, name: str):
+    """Ban somebody as an administrator does, and take it back."""
+    cluster.output("hub01", f"{HUB} ban {name} --reason mining")
     try:
-        wait_until_out(visitor, wait_for)
-        page = visitor.log_in()
-        assert page.status_code == 403
-        assert f"closed this service to {visitor.name} (mining)" in page.text
-        trail = cluster.output("hub01", f"{HUB} audit --user {visitor.name}")
-        assert "verb=ban" in trail
-        assert "answer=not_allowed" in trail.splitlines()[-1]
+        yield
     finally:
-        cluster.output("hub01", f"{HUB} unban {visitor.name}")
-    page = visitor.log_in()
-    assert page.status_code == 200
-    assert "closed this service" in page.text, "how the last session ended"
+        cluster.output("hub01", f"{HUB} unban {name}")
 
 
-@pytest.mark.parametrize(
-    ("file", "script", "words"),
-    [
-        ("shadow", "s/^student03:\\(.*\\):::$/student03:\\1::1:/", "has expired"),
-        ("shadow", "s/^student03:/student03:!/", "is locked"),
-        ("passwd", "/^student03:/d", "There is no account student03"),
-    ],
-    ids=["expired", "locked", "removed"],
-)
-def test_access_ends_with_the_account(cluster, visitor, wait_for, file, script, words):
-    with changed(cluster, file, script):
-        wait_until_out(visitor, wait_for)
-        assert visitor.log_in().status_code == 403
-    page = visitor.log_in()
-    assert page.status_code == 200
-    assert words in page.text, "how the last session ended"
+def wait_until_out(visitors: list[Visitor], begun: float, wait_for) -> None:
+    """Wait until all are out; nobody longer than is promised since the moment at which access began to end."""
+    inside = list(visitors)
+
+    def all_out() -> bool:
+        for visitor in [one for one in inside if is_out(one)]:
+            inside.remove(visitor)
+            print(f"{visitor.name} was out after {time.monotonic() - begun:.0f} s")
+        assert time.monotonic() - begun < WITHIN_SECONDS or not inside, [f"{one.name} is still in" for one in inside]
+        return not inside
+
+    wait_for(all_out, "people are still in", 2 * WITHIN_SECONDS)
+
+
+@pytest.fixture(scope="module")
+def told(cluster, wait_for):
+    """End the access of four people, each for another reason and all at once; return what each read."""
+    people = {why: Visitor(cluster, end.name) for why, end in ENDS.items()}
+    everybody = list(people.values())
+    bring_in(everybody, wait_for)
+    try:
+        with ExitStack() as stack:
+            begun = time.monotonic()
+            stack.enter_context(banned(cluster, BANNED.name))
+            for file in ("shadow", "passwd"):
+                scripts = "; ".join(end.script for end in ENDS.values() if end.file == file)
+                stack.enter_context(changed(cluster, file, scripts))
+            wait_until_out(everybody, begun, wait_for)
+            refused = {why: one.log_in() for why, one in people.items()}
+            trails = {why: cluster.output("hub01", f"{HUB} audit --user {one.name}") for why, one in people.items()}
+        back = {why: one.log_in() for why, one in people.items()}
+        yield {why: Told(refused[why], trails[why], back[why]) for why in people}
+    finally:
+        send_home(everybody, wait_for)
+
+
+@pytest.mark.parametrize("why", list(ENDS))
+def test_access_ends_within_a_minute_with_the_reason(told, why):
+    assert told[why].refused.status_code == 403
+    assert told[why].back.status_code == 200
+    assert ENDS[why].words in told[why].back.text, "how the last session ended"
+
+
+def test_a_banned_user_reads_why_and_the_trail_tells_of_it(told):
+    assert f"closed this service to {BANNED.name} (mining)" in told["banned"].refused.text
+    trail = told["banned"].trail
+    assert "verb=ban" in trail
+    assert "answer=not_allowed" in trail.splitlines()[-1]
 
 
 def test_a_silent_directory_turns_nobody_out(cluster, visitor):
@@ -143,19 +180,21 @@ def test_a_silent_directory_turns_nobody_out(cluster, visitor):
         while time.monotonic() < until:
             assert visitor.jobs() == job
             assert visitor.ask("GET", "user").status_code == 200
+            time.sleep(0.3)
     finally:
         cluster.output("hub01", f"mv {path}.away {path}")
     assert visitor.ready()
 
 
 def test_a_revocation_ends_all_and_the_next_log_in_begins_anew(cluster, visitor, wait_for):
+    begun = time.monotonic()
     cluster.output("hub01", f"{HUB} revoke {visitor.name}")
-    wait_until_out(visitor, wait_for)
+    wait_until_out([visitor], begun, wait_for)
     page = visitor.log_in()
     assert page.status_code == 200
     visitor.take_token()
-    assert visitor.ask("POST", f"users/{visitor.name}/server", {"profile": "no-gpu"}).status_code in (201, 202)
-    wait_for(visitor.ready, "the new session is not up", 180, every=1)
+    visitor.start()
+    wait_for(visitor.ready, "the new session is not up", 180)
 
 
 def test_everybody_logs_in_again_after_a_new_cookie_secret_and_sessions_go_on(cluster, visitor, wait_for):
@@ -168,9 +207,34 @@ def test_everybody_logs_in_again_after_a_new_cookie_secret_and_sessions_go_on(cl
     assert visitor.ready()
 
 
+def test_new_authorities_end_the_sessions_and_new_ones_begin(cluster, visitor, wait_for):
+    folder = "/etc/davide-hub/tls"
+    who_may = f"cd {folder} && stat -c '%n %a %U %G' . *"
+    what = f"cd {folder} && sha256sum *"
+    modes, old = cluster.output("hub01", who_may), set(cluster.output("hub01", what).splitlines())
+    try:
+        said = cluster.output("hub01", f"{HUB} rotate ca")
+        begun = time.monotonic()
+        assert f"ended the sessions of {visitor.name}" in said
+        assert cluster.output("hub01", who_may) == modes
+        assert not old & set(cluster.output("hub01", what).splitlines())
+        wait_for(lambda: _answers(visitor), "the hub is not back", 60)
+        wait_until_out([visitor], begun, wait_for)
+        page = visitor.log_in()
+        assert page.status_code == 200
+        assert "The administrators have ended all that was open" in page.text, "how the last session ended"
+        visitor.take_token()
+        visitor.start()
+        wait_for(visitor.ready, "the new session is not up", 180)
+        # Through the proxy, so each of the three showed the others a certificate of the new authorities.
+        assert "kernels" in visitor.ask_session("GET", "status").json()
+    finally:
+        cluster.output("hub01", f"rm -r {folder}.old-*")
+
+
 def _answers(visitor) -> bool:
     try:
-        return requests.get(f"{visitor.hub}/health", timeout=10).status_code == 200
+        return request("GET", f"{visitor.hub}/health", timeout=10).status_code == 200
     except requests.ConnectionError:
         return False
 
@@ -178,9 +242,6 @@ def _answers(visitor) -> bool:
 def test_wrong_passwords_slow_down_one_account_and_not_the_place(cluster):
     stranger = Visitor(cluster, "student05")
     stranger.browser.get(f"{stranger.hub}/login", timeout=30)
-    answers = []
-    for _ in range(7):
-        form = {"username": stranger.name, "password": "guess", "_xsrf": stranger._xsrf()}
-        answers.append(stranger.browser.post(f"{stranger.hub}/login", data=form, timeout=60).status_code)
-    assert answers[-1] == 429
+    guesses = [fill_in(stranger.browser, cluster.hub_url, stranger.name, "guess") for _ in range(7)]
+    assert guesses[-1].status_code == 429
     assert Visitor(cluster, "student06").log_in().status_code == 200

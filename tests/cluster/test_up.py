@@ -13,6 +13,8 @@ TAMPERED = [
     ("hub01", "/etc/davide-hub/spawner_templates/session.sbatch.j2"),
 ]
 STOPPED = ("gpu02", "munge")
+RULES = "nft --stateless list table inet"
+SOMEBODY = "table inet somebody { chain input { type filter hook input priority 10; tcp dport 4711 drop; }; }"
 
 
 def changes(output):
@@ -39,16 +41,32 @@ def test_up_ends_with_address_and_accounts(cluster, second_up):
         assert re.search(rf"{name} +{facts['password']} +{facts['role']}", end)
 
 
-def test_tampering_is_reported_change_by_change_and_mended(cluster, second_up):
+def test_up_warns_of_what_slurm_does_not_bound(second_up):
+    assert "hub01: Warning: nothing in Slurm bounds what sessions of account" in second_up
+
+
+@pytest.fixture
+def flushed(cluster):
+    """Flush our table of the hub's firewall, beside one of somebody else; give what both were."""
+    cluster.output("hub01", f"nft '{SOMEBODY}'")
+    before = {name: cluster.output("hub01", f"{RULES} {name}") for name in ("davide_hub", "somebody")}
+    cluster.output("hub01", "nft flush table inet davide_hub")
+    yield before
+    cluster.output("hub01", "nft delete table inet somebody")
+
+
+def test_tampering_is_reported_change_by_change_and_mended(cluster, second_up, flushed):
     for host, path in TAMPERED:
         cluster.output(host, f"cp -p {path} /root/before-tampering && echo '# tampered' >> {path}")
     host, unit = STOPPED
     cluster.output(host, f"systemctl stop {unit}")
     mended = davide("up")
     assert mended.returncode == 0, mended.stdout + mended.stderr
-    assert sum(changes(mended.stdout).values()) == 6, mended.stdout
+    assert sum(changes(mended.stdout).values()) == 7, mended.stdout
     told = re.findall(r"^ +changed: (\w+): ", mended.stdout, re.MULTILINE)
-    assert sorted(told) == sorted([host for host, _ in TAMPERED] + [STOPPED[0]])
+    assert sorted(told) == sorted([host for host, _ in TAMPERED] + [STOPPED[0], "hub01"])
+    assert "changed: hub01: firewall : Load them again where the kernel has others" in mended.stdout
+    assert {name: cluster.output("hub01", f"{RULES} {name}") for name in flushed} == flushed
     assert cluster.output(host, f"systemctl is-active {unit}") == "active"
     for host, path in TAMPERED:
         assert "tampered" not in cluster.output(host, f"cat {path}")

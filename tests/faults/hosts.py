@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from davide_lab import network
-from davide_lab.host import ssh
 from davide_lab.place import Host, hosts
 from support.cluster import ROOT, davide
+from support.connections import run_on
 
 from faults.waiting import wait_for
 
@@ -41,7 +41,7 @@ class Shadow:
     def wait_for_calls(self, number: int, seconds: float = 60) -> None:
         """Wait until it has been called so many more times."""
         goal = self.calls() + number
-        wait_for(lambda: self.calls() >= goal, f"{self.command} to be called {number} times", seconds, every=1)
+        wait_for(lambda: self.calls() >= goal, f"{self.command} to be called {number} times", seconds)
 
     def let_go(self) -> None:
         """Let calls that are held go on."""
@@ -57,15 +57,8 @@ class Hosts:
         return {one.name: one for one in hosts(ROOT)}
 
     def run(self, host: str, command: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-        """Run a shell command as root on a host. Like `./davide ssh`, without starting `./davide` each time."""
-        return subprocess.run(
-            [*ssh(self.by_name[host]), "-o", "ConnectTimeout=5", command],
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
+        """Run a shell command as root on a host."""
+        return run_on(host, command, timeout)
 
     def output(self, host: str, command: str, timeout: float = 60) -> str:
         """Return what a shell command prints on a host, where it has to succeed."""

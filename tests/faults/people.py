@@ -11,6 +11,7 @@ from typing import Any
 
 import requests
 import websocket
+from support.web import browser, new_token, open_websocket, request, send_log_in, user_url
 
 from faults.target import Target
 from faults.waiting import wait_for
@@ -50,41 +51,27 @@ class Person:
     # The job that the session is to keep, and its node.
     job: str = ""
     node: str = ""
-    _browser: requests.Session = field(default_factory=requests.Session)
+    _browser: requests.Session = field(default_factory=browser)
     _token: str = ""
 
     # -- the hub
 
     def log_in(self) -> None:
         """Fill in the log-in form, and make a token for the API."""
-        self._browser = requests.Session()
-        login = f"{self.target.url}/hub/login"
-        self._browser.get(login, timeout=20).raise_for_status()
-        form = {"username": self.name, "password": self.password, "_xsrf": self._xsrf()}
-        done = self._browser.post(login, data=form, timeout=40, allow_redirects=False)
+        self._browser = browser()
+        done = send_log_in(self._browser, self.target.url, self.name, self.password, allow_redirects=False)
         assert done.status_code == 302, f"{self.name} can't log in: {done.status_code}"
         # The cookies are others once somebody is logged in.
         self._browser.get(f"{self.target.url}/hub/home", timeout=20)
-        made = self._browser.post(
-            f"{self.target.url}/hub/api/users/{self.name}/tokens",
-            headers={"X-XSRFToken": self._xsrf()},
-            json={"note": "fault suite"},
-            timeout=20,
-        )
-        made.raise_for_status()
-        self._token = made.json()["token"]
-
-    def _xsrf(self) -> str:
-        # The path of /hub/ and an older one may both have it; the browser sends the more specific first.
-        found = [cookie for cookie in self._browser.cookies if cookie.name == "_xsrf"]
-        return str(max(found, key=lambda cookie: len(cookie.path)).value)
+        # For longer than the soak takes.
+        self._token = new_token(self._browser, self.target.url, self.name, "fault suite", 12 * 3600)
 
     def ask(self, method: str, path: str, **more: Any) -> requests.Response | None:
         """Ask the hub's API; None where it does not answer now. A token that it forgot is made anew."""
         address, seconds = f"{self.target.url}/hub/api{path}", more.pop("timeout", 20)
         for _ in range(2):
             try:
-                reply = requests.request(method, address, headers=self._proof(), timeout=seconds, **more)
+                reply = request(method, address, headers=self._proof(), timeout=seconds, **more)
             except (requests.RequestException, AssertionError):
                 return None
             if reply.status_code not in (401, 403):
@@ -126,7 +113,7 @@ class Person:
     def begin_counting(self) -> None:
         """Start a kernel and its counter."""
         word = secrets.token_hex(8)
-        reply = requests.post(self._session("/api/kernels"), headers=self._proof(), json={"name": KERNEL}, timeout=30)
+        reply = request("POST", self._session("/api/kernels"), headers=self._proof(), json={"name": KERNEL}, timeout=30)
         reply.raise_for_status()
         self.counter = Counter(reply.json()["id"], word)
         self._execute(COUNTING.format(word=word))
@@ -147,9 +134,9 @@ class Person:
 
     def _execute(self, code: str, expression: str = "''") -> str:
         assert self.counter is not None
-        address = self._session(f"/api/kernels/{self.counter.kernel}/channels").replace("http", "ws", 1)
+        address = self._session(f"/api/kernels/{self.counter.kernel}/channels")
         header = [f"{name}: {text}" for name, text in self._proof().items()]
-        with closing(websocket.create_connection(address, timeout=20, header=header)) as socket:
+        with closing(open_websocket(address, timeout=20, header=header)) as socket:
             number = secrets.token_hex(8)
             socket.send(json.dumps(_request(number, code, expression)))
             while True:
@@ -159,7 +146,7 @@ class Person:
                     return str(shown[1:-1])
 
     def _session(self, path: str) -> str:
-        return f"{self.target.url}/user/{self.name}{path}"
+        return f"{user_url(self.target.url, self.name)}{path}"
 
     def _proof(self) -> dict[str, str]:
         if not self._token:

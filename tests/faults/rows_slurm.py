@@ -5,7 +5,7 @@ from __future__ import annotations
 from faults.hosts import CONTROLLER, HUB, NODES
 from faults.row import row
 from faults.scene import CANCELLED, Scene
-from faults.waiting import last
+from faults.waiting import last, wait_for
 
 
 @row("slurmctld", "stopped for 18 s, two sessions end meanwhile", mortals=2)
@@ -27,8 +27,18 @@ def slurmctld_frozen(scene: Scene) -> None:
 
 @row("slurmctld", "killed (kill -9) and started again")
 def slurmctld_killed(scene: Scene) -> None:
-    scene.hosts.output(CONTROLLER, "systemctl kill --signal=KILL slurmctld; systemctl start slurmctld")
+    # It writes down every five seconds what has changed. A job that is younger it would not know afterwards.
+    wait_for(lambda: _all_jobs_are_saved(scene), "slurmctld to save its jobs", 30)
+    # Not start: for a moment systemd still believes that it runs, and would do nothing.
+    scene.hosts.output(CONTROLLER, "systemctl kill --signal=KILL slurmctld; systemctl restart slurmctld")
     scene.slurm.wait_for_answer()
+
+
+def _all_jobs_are_saved(scene: Scene) -> bool:
+    starts = scene.hosts.output(CONTROLLER, "SLURM_TIME_FORMAT=%s squeue --noheader --states=running --format=%S")
+    saved = scene.hosts.output(CONTROLLER, "stat --format=%Y /var/lib/slurm/slurmctld/job_state")
+    # A job's start is followed by that of its step, which is saved too.
+    return int(saved) > max(map(int, starts.split()))
 
 
 @row("network", "slurmctld out of the hub's reach for 18 s, two sessions end meanwhile", mortals=2)

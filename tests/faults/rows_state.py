@@ -120,8 +120,10 @@ def number_used_again(scene: Scene) -> None:
     # Numbers come back when a controller has lost its state, which would end all sessions here. The list then shows the
     # number as running, with the stranger's uid; and the owner's own list does not show it.
     person, stranger = scene.mortals[0], scene.stranger.name
-    theirs = f'$real "$@" | sed "s/^{person.job}|.*/{person.job}|RUNNING|{person.node}|$(id -u {stranger})|None/"'
-    script = f'case "$*" in *--user=*) $real "$@" | grep -v "^{person.job}|";; *) {theirs};; esac'
+    # State, node, owner and reason are the stranger's; what is between stays, whatever the hub asks for.
+    found, job = r"[^|]*\|[^|]*\|[^|]*\|(.*)\|[^|]*$", person.job
+    theirs = f'$real "$@" | sed -E "s/^{job}\\|{found}/{job}|RUNNING|{person.node}|$(id -u {stranger})|\\1|None/"'
+    script = f'case "$*" in *--user=*) $real "$@" | grep -v "^{job}|";; *) {theirs};; esac'
     with scene.hosts.shadowed("squeue", script):
         scene.cancel_by_admin(person)
         scene.wait_until_buried(person)

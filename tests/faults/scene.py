@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import requests
+from support.web import request
 
 from faults.hosts import CONTROLLER, HUB, NODES, Hosts
 from faults.people import Person
@@ -67,15 +68,31 @@ class Scene:
         self.expected, self.has_mortals = Expectations(), mortals > 0
         needed = [*self.keepers, *self.mortals[:mortals]]
         jobs = self.slurm.jobs()
-        with ThreadPoolExecutor(4) as pool:
+        with ThreadPoolExecutor(8) as pool:
             fine = list(pool.map(lambda person: self._is_fine(person, jobs), needed))
-            lost = [
-                one.name for one, good in zip(needed, fine, strict=True) if not good and one in self.keepers and one.job
-            ]
+            new = [one for one, good in zip(needed, fine, strict=True) if not good]
+            lost = [one.name for one in new if one in self.keepers and one.job]
             idle = [one for one in (*self.people, self.stranger) if one not in needed]
-            list(pool.map(self.clear, idle))
-            list(pool.map(self.begin_again, [one for one, good in zip(needed, fine, strict=True) if not good]))
+            self._end_and_begin(pool, [*new, *idle], new)
         return lost
+
+    def _end_and_begin(self, pool: ThreadPoolExecutor, ended: list[Person], begun: list[Person]) -> None:
+        """End sessions, and begin some anew; who begins does not wait for who only ends."""
+
+        def ends_and_begins(person: Person) -> bool:
+            try:
+                self._end(person)
+            except AssertionError:
+                return False
+            if person in begun:
+                self._begin(person)
+            return True
+
+        done = list(pool.map(ends_and_begins, ended))
+        if stuck := [person for person, good in zip(ended, done, strict=True) if not good]:
+            self._restart_for_the_next_row()
+            for person in stuck:
+                (self.begin_again if person in begun else self.clear)(person)
 
     def _is_fine(self, person: Person, jobs: list[Job]) -> bool:
         own = [job.number for job in jobs if job.user == person.name]
@@ -86,16 +103,19 @@ class Scene:
         try:
             self._end(person)
         except AssertionError:
-            # The row before has left a hub that can't end it, and failed for that; the next is to have its chance.
-            self.restart_hub()
+            self._restart_for_the_next_row()
             self._end(person)
-        person.counter, person.job = None, ""
 
     def _end(self, person: Person) -> None:
         if not person.is_stopped():
             person.stop()
         self.slurm.cancel_all_of(person.name)
         wait_for(person.is_stopped, f"{person.name} to have no session", 75)
+        person.counter, person.job = None, ""
+
+    def _restart_for_the_next_row(self) -> None:
+        # The row before has left a hub that can't end a session, and failed for that; the next is to have its chance.
+        self.restart_hub()
 
     def clear_all(self) -> None:
         """End everybody's sessions."""
@@ -105,6 +125,9 @@ class Scene:
     def begin_again(self, person: Person) -> None:
         """Give a person a fresh session with a counter, whatever there was."""
         self.clear(person)
+        self._begin(person)
+
+    def _begin(self, person: Person) -> None:
         person.start()
         person.wait_until_ready()
         self.take_note(person)
@@ -200,7 +223,7 @@ class Scene:
     def hub_answers(self) -> bool:
         """Say whether the hub answers through the proxy."""
         try:
-            return requests.get(f"{self.target.url}/hub/health", timeout=5).status_code == 200
+            return request("GET", f"{self.target.url}/hub/health", timeout=5).status_code == 200
         except requests.RequestException:
             return False
 
@@ -223,7 +246,8 @@ class Scene:
         shown = self.hosts.output(
             HUB, f"set -a; . {self.target.proxy_token_file}; python3 -c '{_ROUTES}' {self.target.proxy_api}"
         )
-        return {path.split("/")[2] for path in json.loads(shown) if path.startswith("/user/")}
+        # With or without a host's name before it.
+        return {path.partition("/user/")[2].split("/")[0] for path in json.loads(shown) if "/user/" in path}
 
     # -- disks and databases
 

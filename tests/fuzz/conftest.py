@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from davide_hub.broker import keep, owner, server, sessions, verbs
+from davide_hub.broker import keep, server, verbs
 from davide_hub.broker.accounts import Account, WrongPassword
 from davide_hub.broker.keep import Tickets
 from davide_hub.broker.ledger import Ledger
@@ -18,7 +18,7 @@ from davide_hub.broker.mark import Marker
 from davide_hub.broker.sessions import SessionKeeper
 from davide_hub.broker.verbs import SiteFile
 from support.broker import verbs_over
-from support.pretend import ACCOUNTS, RIGHT, Slurm, find_account
+from support.pretend import ACCOUNTS, RIGHT, Slurm, pretended
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = ROOT / "ansible/inventory/local/group_vars/all/site.yml"
@@ -73,12 +73,7 @@ class Broker:
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """Yield a broker that has one user with a ticket; at the end, look for what it left behind."""
     patch = pytest.MonkeyPatch()
-    slurm = Slurm()
-    for name in ("submit", "jobs", "record", "cancel", "discard", "recall", "log_end"):
-        patch.setattr(owner, name, getattr(slurm, name))
-    for module in (verbs, sessions):
-        patch.setattr(module, "find_account", find_account)
-        patch.setattr(module, "check_membership", lambda _account, _group: None)
+    slurm = pretended(patch)
     patch.setattr(verbs, "check_password", _check_password)
     patch.setattr(server, "peer_uid", lambda _connection: HUB)
     patch.setattr(keep.os, "fsync", lambda _descriptor: None)  # what survives a power loss is not what is asked here
@@ -90,7 +85,9 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     keeper = SessionKeeper(
         site.read, ROOT / "spawner_templates", tickets, Ledger(folder / "ledger"), Marker("0" * 8, b"key")
     )
-    fuzzed = Fuzzed(folder / "socket", verbs_over(folder, site, keeper), {HUB})
+    asked = verbs_over(folder, site, keeper)
+    asked.ask_slurm = slurm.ask  # as for a hub on another host
+    fuzzed = Fuzzed(folder / "socket", asked, {HUB})
     serving = threading.Thread(target=fuzzed.serve_forever, args=(0.05,))
     serving.start()
     try:

@@ -17,7 +17,7 @@ TOO_LONG = b" <too long>\n"
 
 _USER = r"[a-z_][a-z0-9_.-]{0,31}"
 _KEY = r"[a-z0-9][a-z0-9-]{0,63}"
-_SERVER = r"[^\x00-\x1f\x7f/]{0,64}"
+_SERVER = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029/]{0,64}"
 
 
 def _text(pattern: str) -> Any:
@@ -33,12 +33,34 @@ def _environment(value: object) -> bool:
     )
 
 
+def _jobs(value: object) -> bool:
+    return type(value) is list and 1 <= len(value) <= 4000 and all(map(_text(r"[0-9]{1,10}"), value))
+
+
+def _whole(least: int, most: int) -> Any:
+    return lambda value: value is None or (type(value) is int and least <= value <= most)
+
+
+def _slurm_name(value: object) -> bool:
+    return value is None or value == "" or _text(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")(value)
+
+
+_WISHES = {
+    "user": _text(_USER),
+    "profile": _text(r".{1,64}"),
+    "gpus": _whole(0, 64),
+    "hours": _whole(1, 720),
+    "account": _slurm_name,
+    "qos": _slurm_name,
+    "reservation": _slurm_name,
+}
 _OWN = {"user": _text(_USER), "session_key": _text(_KEY)}
 FIELDS: dict[str, dict[str, Any]] = {
     "login": {"user": _text(_USER), "password": _text(r".{1,1024}"), "address": _text(r"[0-9A-Fa-f:.]{0,45}")},
     "identity": {"token": _text(r".{1,16384}"), "address": _text(r"[0-9A-Fa-f:.]{0,45}")},
     "ticket": {"user": _text(_USER)},
-    "submit": _OWN | {"server": _text(_SERVER), "profile": _text(r".{1,64}"), "environment": _environment},
+    "submit": _OWN | _WISHES | {"server": _text(_SERVER), "environment": _environment},
+    "estimate": _WISHES,
     "cancel": _OWN,
     "close": _OWN,
     "look": _OWN,
@@ -48,11 +70,13 @@ FIELDS: dict[str, dict[str, Any]] = {
     "log": _OWN,
     "refusals": {},
     "done": {"user": _text(_USER), "since": lambda value: type(value) in (int, float)},
+    "about_jobs": {"question": _text("queue|states|accounting"), "jobs": _jobs},
+    "about_slurm": {"question": _text("marks|version|nodes|reservations|associations")},
     "ban": {"user": _text(_USER), "reason": _text(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]{0,200}")},
     "unban": {"user": _text(_USER)},
     "revoke": {"user": _text(_USER)},
 }
-_MAY_BE_LEFT_OUT = {"address", "reason"}
+_MAY_BE_LEFT_OUT = {"address", "reason", "gpus", "hours", "account", "qos", "reservation"}
 ROOTS_OWN = {"ban", "unban", "revoke"}
 
 
@@ -105,12 +129,20 @@ _GOOD: dict[str, st.SearchStrategy[Any]] = {
     "password": st.sampled_from(["right", "wrong"]),
     "server": st.sampled_from(["", "two", "ä b"]),
     "profile": st.sampled_from(["one-gpu", "no-gpu", "huge"]),
+    "gpus": st.sampled_from([None, 1, 4, 64]),
+    "hours": st.sampled_from([None, 1, 8, 720]),
+    "account": st.sampled_from([None, "tra26_davide", "-x"]),
+    "qos": st.sampled_from([None, "", "high"]),
+    "reservation": st.sampled_from([None, "", "dl-course", "a b"]),
     "environment": st.just({"JUPYTERHUB_API_TOKEN": "t"}),
     "token": st.sampled_from(["a.b.c", "eyJhbGciOiJub25lIn0.e30."]),
     "address": st.sampled_from(["", "192.0.2.7", "2001:db8::1"]),
     "reason": st.sampled_from(["", "mining"]),
     "since": st.sampled_from([0, 1.5, 1e300]),
     "job": st.sampled_from(["1", "7", "4711"]),
+    "jobs": st.lists(st.sampled_from(["1", "7", "4711"]), min_size=1, max_size=3),
+    "about_jobs.question": st.sampled_from(["queue", "states", "accounting"]),
+    "about_slurm.question": st.sampled_from(["marks", "version", "nodes", "reservations", "associations"]),
 }
 
 
@@ -118,7 +150,8 @@ _GOOD: dict[str, st.SearchStrategy[Any]] = {
 def good_requests(draw: Any) -> dict[str, Any]:
     """Draw a request as the hub would send it."""
     verb = draw(st.sampled_from(sorted(FIELDS)))
-    return {"verb": verb} | {name: draw(_GOOD[name]) for name in sorted(FIELDS[verb])}
+    drawn = {name: _GOOD.get(f"{verb}.{name}", _GOOD.get(name)) for name in sorted(FIELDS[verb])}
+    return {"verb": verb} | {name: draw(values) for name, values in drawn.items()}
 
 
 @st.composite

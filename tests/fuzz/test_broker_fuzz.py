@@ -58,3 +58,4 @@ def test_every_line_gets_one_answer_and_only_requests_are_answered(broker, sent)
 
 def test_the_pretended_slurm_was_reached(broker):
     assert broker.slurm.orders > 0, "a fuzz that never gets as far as sbatch shows nothing"
+    assert broker.slurm.questions > 0

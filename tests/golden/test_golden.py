@@ -1,7 +1,8 @@
 """What a cluster would get, compared with the committed files.
 
-After a wanted change: `PYTHONPATH=hub python -m davide_hub.cli render --site local --out tests/golden/local`;
-look at the difference and commit it with the change.
+After a wanted change: `PYTHONPATH=hub python -m davide_hub.cli render --site local --out tests/golden/local`, and
+`... render --site tests/golden/site.yml --every-kernel --out tests/golden/every_kernel` for the kernels that the local
+cluster can't run, of which kernels/ alone is kept; look at the difference and commit it with the change.
 """
 
 from pathlib import Path
@@ -15,6 +16,13 @@ def test_the_local_cluster_gets_what_is_committed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["render", "--site", "local", "--out", str(tmp_path / "out")]) == 0
     assert _contents(tmp_path / "out") == _contents(GOLDEN), "see the top of this file"
+
+
+def test_a_site_gets_of_every_recipe_what_is_committed(tmp_path):
+    site = str(Path(__file__).parent / "site.yml")
+    assert main(["render", "--site", site, "--every-kernel", "--out", str(tmp_path)]) == 0
+    committed = Path(__file__).parent / "every_kernel"
+    assert _contents(tmp_path / "kernels") == _contents(committed / "kernels"), "see the top of this file"
 
 
 def _contents(folder: Path) -> dict[str, str]:

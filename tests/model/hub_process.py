@@ -52,6 +52,9 @@ class Hub:
         patch.setattr(spawner_module, "maybe_future", _maybe)
         patch.setattr(spawner_module, "time", SimpleNamespace(monotonic=lambda: 0.0))
         patch.setattr(reconcile_module, "time", SimpleNamespace(monotonic=lambda: 0.0))
+        # In this world every answer of Slurm's is of now, and nobody else waits for a turn.
+        patch.setattr(spawner_module, "_OLDEST_ANSWER_SECONDS", 0)
+        patch.setattr(spawner_module, "turn", _nothing)
         patch.setattr(spawner_module, "token_hex", lambda _: self.world.new_key())
         # A token is known by its key here; the digest is the one that the broker makes of it.
         patch.setattr(spawner_module, "digest", lambda token: DIGESTS[token[-3:]])
@@ -276,7 +279,7 @@ def run(work: Coroutine[Any, Any, Any]) -> None:
     raise AssertionError("the hub waits for something that is not of this world")
 
 
-async def _nothing(*_: Any) -> None:
+async def _nothing(*_: Any, **__: Any) -> None:
     pass
 
 

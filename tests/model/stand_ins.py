@@ -173,6 +173,9 @@ class View:
         job = self._hub.world.jobs.get(number)
         return Job(_PHASES[job.state], job.state, "gpu01" if job.state == "runs" else "", uid=UID) if job else UNKNOWN
 
+    def place(self, _number: str) -> None:
+        """Return that no place is known: pages show it, and nothing depends on it."""
+
     def missing(self, number: str) -> bool:
         return number == self._left_out
 

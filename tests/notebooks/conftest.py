@@ -1,4 +1,4 @@
-"""Runs the lessons once, two at a time, and prints what they reached."""
+"""Runs each version of the lessons once, two at a time, and tells what they reached."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from typing import Any
+from pathlib import Path
 
 import pytest
 from davide_course.build import Kernel, notebook
 from places import ROOT, Here, Notebook, OnCluster, Place
-from plan import REACHED, SABOTAGE, SEEDS
+from plan import SABOTAGE, SEEDS
+from reached import Reached, with_tables
+
+README = ROOT / "notebooks/README.md"
+# Seeds 1 and 2 take as long again as all else: they belong to the long form.
+LONG = bool(os.environ.get("DAVIDE_LESSONS_LONG"))
+REACHED: dict[str, Reached] = {}
 
 
 @pytest.fixture(scope="session")
@@ -28,29 +33,64 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 
 @pytest.fixture(scope="session")
-def ran(place: Place) -> Iterator[Callable[[str, str], Notebook]]:
-    """Return a function: (lesson, version) -> the notebook with its outputs. All runs begin with the first call."""
+def ran(place: Place, request: pytest.FixtureRequest) -> Iterator[Callable[[str, str], Notebook]]:
+    """Return a function: (lesson, version) -> the notebook with its outputs.
+
+    What the chosen tests need begins with the first of them, in their order.
+    """
+
+    def run(lesson: str, version: str) -> Notebook:
+        book = place.run(f"{lesson}-{version}", text_of(place, lesson, version))
+        reached_by(lesson).seconds[version] = book["metadata"]["seconds"]
+        return book
+
     with ThreadPoolExecutor(max_workers=2) as pool:
-
-        @cache
-        def begin(lesson: str) -> dict[str, Any]:
-            return {
-                name: pool.submit(place.run, f"{lesson}-{name}", text) for name, text in texts(place, lesson).items()
-            }
-
-        yield lambda lesson, version: begin(lesson)[version].result()
+        running = {pair: pool.submit(run, *pair) for pair in needed(request.session)}
+        yield lambda lesson, version: running[lesson, version].result()
 
 
-def texts(place: Place, lesson: str) -> dict[str, str]:
-    """Return the versions of a lesson that are run; those for the numbers alone leave out the cells tagged `aside`."""
-    solved = notebook(
-        (ROOT / f"notebooks/lessons/{lesson}.py").read_text(), Kernel("tf-cpu", "TensorFlow (CPU)"), solved=True
-    )
-    versions = {"student": place.handed_out(lesson), "solved": solved}
-    for seed in SEEDS[1:]:
-        versions[f"seed-{seed}"] = changed(without_asides(solved), "seed = 0", f"seed = {seed}")
-    (right, wrong), _ = SABOTAGE[lesson]
-    return versions | {"sabotage": changed(without_asides(solved), right, wrong)}
+@pytest.fixture
+def reached(lesson: str) -> Reached:
+    """Return the place to write down what a lesson reached."""
+    return reached_by(lesson)
+
+
+def reached_by(lesson: str) -> Reached:
+    """Return what a lesson reached so far."""
+    return REACHED.setdefault(lesson, Reached())
+
+
+def needed(session: pytest.Session) -> list[tuple[str, str]]:
+    """Return the pairs of lesson and version that the chosen tests ask for, each once."""
+    asked = [getattr(item, "callspec", None) for item in session.items]
+    pairs = [(one.params["lesson"], one.params["version"]) for one in asked if one and "version" in one.params]
+    return list(dict.fromkeys(pairs))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give a test its lessons, and the versions that its mark `versions` names."""
+    if "lesson" not in metafunc.fixturenames:
+        return
+    mark = metafunc.definition.get_closest_marker("versions")
+    assert mark is not None, f"{metafunc.function.__name__} takes a lesson and names no version"
+    seeds = SEEDS if LONG else SEEDS[:1]
+    numbers = ["solved" if seed == 0 else f"seed-{seed}" for seed in seeds]
+    versions = numbers if mark.args == ("every seed",) else mark.args
+    metafunc.parametrize(("lesson", "version"), [(lesson, version) for lesson in SABOTAGE for version in versions])
+
+
+def text_of(place: Place, lesson: str, version: str) -> str:
+    """Return a version of a lesson; those for the numbers alone leave out the cells tagged `aside`."""
+    if version == "student":
+        return place.handed_out(lesson)
+    script = (ROOT / f"notebooks/lessons/{lesson}.py").read_text()
+    solved = notebook(script, Kernel("tf-cpu", "TensorFlow (CPU)"), solved=True)
+    if version == "solved":
+        return solved
+    if version == "sabotage":
+        right, wrong = SABOTAGE[lesson][0]
+        return changed(without_asides(solved), right, wrong)
+    return changed(without_asides(solved), "seed = 0", version.replace("-", " = "))
 
 
 def changed(text: str, old: str, new: str) -> str:
@@ -66,8 +106,24 @@ def without_asides(text: str) -> str:
     return json.dumps(book)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the mark of this folder."""
+    config.addinivalue_line("markers", "versions(*names): the versions of each lesson that a test looks at")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what was reached against what is required."""
-    if REACHED:
-        terminalreporter.section("reached against required")
-        terminalreporter.write_line("\n".join(REACHED))
+    """Print what was reached against what is required; the long form writes it into the README as well."""
+    if not REACHED:
+        return
+    terminalreporter.section("reached against required")
+    for lesson, one in sorted(REACHED.items()):
+        terminalreporter.write_line("\n".join(one.lines(lesson)))
+    whole = {lesson: one.table(lesson) for lesson, one in sorted(REACHED.items()) if set(one.bands) == set(SEEDS)}
+    if LONG and whole:
+        write_tables(README, whole)
+        terminalreporter.write_line(f"{README.relative_to(ROOT)} has the numbers of {', '.join(whole)}")
+
+
+def write_tables(readme: Path, tables: dict[str, str]) -> None:
+    """Replace tables of a README."""
+    readme.write_text(with_tables(readme.read_text(encoding="utf-8"), tables), encoding="utf-8")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import yaml
+from support.connections import run_on
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 RUNNER = Path(__file__).with_name("run_notebook.py")
@@ -103,13 +104,6 @@ class OnCluster:
 
     def shell(self, command: str, given: str = "") -> str:
         """Run a command as root on the hub's host and return what it prints."""
-        done = subprocess.run(
-            [ROOT / "davide", "ssh", "hub01", command],
-            input=given,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=600,
-        )
+        done = run_on("hub01", command, 600, given)
         assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
         return done.stdout

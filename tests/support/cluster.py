@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import subprocess
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+from support.connections import ROOT, close, run_on
+from support.web import user_url
 
 
-def davide(*words: str, timeout: float = 600, **more: Any) -> subprocess.CompletedProcess[str]:
-    """Run `./davide` with some words and return what came of it."""
+def davide(*words: str, timeout: float = 600, given: str = "", **more: Any) -> subprocess.CompletedProcess[str]:
+    """Run `./davide` with some words, and perhaps something on its standard input; return what came of it."""
+    if words[:1] == ("host",):
+        close(words[2])
+    source: dict[str, Any] = {"input": given} if given else {"stdin": subprocess.DEVNULL}
     return subprocess.run(
         [ROOT / "davide", *words],
         capture_output=True,
         text=True,
         timeout=timeout,
         check=False,
-        stdin=subprocess.DEVNULL,
+        **source,
         **more,
     )
 
@@ -28,16 +31,16 @@ class Cluster:
     """The local cluster as `./davide status --json` describes it."""
 
     hub_url: str
-    accounts: dict[str, dict[str, str]]
+    accounts: dict[str, dict[str, str]] = field(repr=False)  # with their passwords
     hosts: dict[str, dict[str, str]]
 
-    def run(self, host: str, command: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-        """Run a shell command as root on a host."""
-        return davide("ssh", host, command, timeout=timeout)
+    def run(self, host: str, command: str, timeout: float = 60, given: str = "") -> subprocess.CompletedProcess[str]:
+        """Run a shell command as root on a host, perhaps with something on its standard input."""
+        return run_on(host, command, timeout, given)
 
-    def output(self, host: str, command: str, timeout: float = 60) -> str:
+    def output(self, host: str, command: str, timeout: float = 60, given: str = "") -> str:
         """Return what a shell command prints on a host, where it has to succeed."""
-        done = self.run(host, command, timeout)
+        done = self.run(host, command, timeout, given)
         assert done.returncode == 0, f"{host}: {command}\n{done.stdout}{done.stderr}"
         return done.stdout.strip()
 
@@ -52,6 +55,10 @@ class Cluster:
             f"bash -c 'cd; {quoted}'",
             timeout + 20,
         )
+
+    def user_url(self, user: str) -> str:
+        """Return where a user's session is, for browsers."""
+        return user_url(self.hub_url, user)
 
     def password(self, user: str) -> str:
         """Return a demo account's password."""

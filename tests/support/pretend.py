@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+import pytest
+from davide_hub.broker import owner, sessions, verbs
 from davide_hub.broker.accounts import Account, WrongPassword
 from davide_hub.broker.owner import OwnersJob, SlurmRefused, SlurmSilent
+from davide_hub.questions import COMMANDS, Outcome
+from davide_hub.questions import SlurmSilent as SilentToAll
 
 ACCOUNTS = {
     name: Account(name, uid, 2000, Path("/home") / name, "/bin/bash")
@@ -36,7 +41,7 @@ class Slurm:
 
     def __init__(self) -> None:
         self.wrong: list[str] = []
-        self.orders = 0
+        self.orders = self.questions = self.estimates = 0
         self.forget()
 
     def forget(self) -> None:
@@ -61,6 +66,17 @@ class Slurm:
         if self.orders % 7 == 0:
             raise SlurmSilent
         return job.number
+
+    def estimate(self, account: Account, script: str) -> float:
+        """Say when a script would start: every fifth time nothing."""
+        self.estimates += 1
+        if account.name not in RIGHT:
+            self.wrong.append(f"an estimate for {account.name}, who never logged in")
+        if not script.startswith("#!/bin/bash\n") or "\n#SBATCH --account=" not in script:
+            self.wrong.append(f"an estimate of {script[:80]!r}")
+        if self.estimates % 5 == 0:
+            raise SlurmSilent
+        return 1e9
 
     def jobs(self, account: Account) -> list[OwnersJob]:
         """Return the user's jobs."""
@@ -91,8 +107,34 @@ class Slurm:
         self._check(account, key)
         return "\x1b[2J\u2028log\n"
 
+    def ask(self, question: str, jobs: Collection[str]) -> Outcome:
+        """Answer the hub's own questions; note those that would not be the fixed commands with job numbers."""
+        self.questions += 1
+        if question not in COMMANDS or not all(re.fullmatch("[0-9]{1,10}", job) for job in jobs):
+            self.wrong.append(f"the question {question!r} about {jobs!r}")
+        if bool(jobs) != (question in ("queue", "states", "accounting")):
+            self.wrong.append(f"the question {question!r} about {len(jobs)} jobs")
+        if question != "queue":
+            raise SilentToAll("squeue took more than 15 s")
+        jobs = [job for one in self._jobs.values() for job in one]
+        times = "prod|7|1764440000|N/A|N/A"
+        lines = [f"{job.number}|{job.state}|{job.node}|{job.uid}|{times}|None\n" for job in jobs]
+        header = "JOBID|STATE|EXEC_HOST|UID|PARTITION|PRIORITY|SUBMIT_TIME|START_TIME|END_TIME|REASON\n"
+        return Outcome(0, header + "".join(line for line in lines if line.split("|")[0] in jobs))
+
     def _check(self, account: Account, key: str) -> None:
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,63}", key):
             self.wrong.append(f"the key {key!r}")
         if self._owners.setdefault(key, account.name) != account.name:
             self.wrong.append(f"{account.name} reaches {key} of {self._owners[key]}")
+
+
+def pretended(patch: pytest.MonkeyPatch) -> Slurm:
+    """Return a Slurm of our making, which the broker of this process takes for the real one; accounts likewise."""
+    slurm = Slurm()
+    for name in ("submit", "estimate", "jobs", "record", "cancel", "discard", "recall", "log_end"):
+        patch.setattr(owner, name, getattr(slurm, name))
+    for module in (verbs, sessions):
+        patch.setattr(module, "find_account", find_account)
+        patch.setattr(module, "check_membership", lambda _account, _group: None)
+    return slurm

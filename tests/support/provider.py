@@ -21,15 +21,23 @@ CLIENT, SECRET = "davide-hub", "made-up-client-secret"
 class Provider:
     """Serves /authorize, /token and /keys on 127.0.0.1.
 
+    Parameters
+    ----------
+    secret
+        What it gave the hub to prove that it is the hub.
+
     Attributes
     ----------
+    issued
+        The ID tokens that it has given away.
     claims
         What it says of whoever comes, on top of what every token holds; None leaves a claim out.
     signs_with
         The key that signs, and its name. Change it to make a forger of it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, secret: str = SECRET) -> None:
+        self.secret, self.issued = secret, list[str]()
         self.key, self.kid = ec.generate_private_key(ec.SECP256R1()), "key-1"
         self.signs_with = (self.key, self.kid)
         self.claims: dict[str, Any] = {"preferred_username": "student01"}
@@ -95,11 +103,14 @@ class Provider:
         challenge = base64.urlsafe_b64encode(verifier).decode().rstrip("=")
         good = (
             begun is not None
-            and (sent.get("client_id"), sent.get("client_secret")) == (CLIENT, SECRET)
+            and (sent.get("client_id"), sent.get("client_secret")) == (CLIENT, self.secret)
             and sent.get("redirect_uri") == begun["redirect_uri"]
             and challenge == begun.get("code_challenge")
         )
-        return {"access_token": "made-up", "token_type": "bearer", "id_token": self.token()} if good else None
+        if not good:
+            return None
+        self.issued.append(self.token())
+        return {"access_token": "made-up", "token_type": "bearer", "id_token": self.issued[-1]}
 
 
 def _handler_of(provider: Provider) -> type[BaseHTTPRequestHandler]:

@@ -62,7 +62,7 @@ class Student:
 
     def open_notebook(self, path: str) -> None:
         """Open a notebook of the home folder alone, and wait for its kernel."""
-        self.page.goto(f"{self.cluster.hub_url}/user/{self.name}/lab/tree/{path}?reset")
+        self.page.goto(f"{self.cluster.user_url(self.name)}/lab/tree/{path}?reset")
         title = self.page.locator("#jp-main-dock-panel .lm-mod-current .lm-TabBar-tabLabel")
         expect(title).to_have_text(Path(path).name, timeout=120_000)
         shown = self.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
@@ -99,9 +99,17 @@ class Student:
 
     def read_notebook(self, path: str) -> dict[str, Any]:
         """Return a notebook as it lies in the student's home."""
-        text = self.cluster.output("hub01", f"cat /home/{self.name}/{shlex.quote(path)}")
-        notebook: dict[str, Any] = json.loads(text)
-        return notebook
+        lies = f"/home/{self.name}/{shlex.quote(path)}"
+
+        def whole() -> dict[str, Any] | None:
+            # JupyterLab saves by emptying the file first: who looks in just this moment finds a part of it.
+            with contextlib.suppress(json.JSONDecodeError):
+                notebook: dict[str, Any] = json.loads(self.cluster.output("hub01", f"cat {lies}"))
+                return notebook
+            return None
+
+        found: dict[str, Any] = self.wait_for(whole, f"{path} to be saved", 30)
+        return found
 
     def job(self) -> dict[str, str]:
         """Return the student's one job as squeue shows it; empty if there is none."""

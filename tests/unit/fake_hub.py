@@ -25,6 +25,10 @@ class FakeHub:
     ----------
     calls
         Bodies of the accepted call-homes.
+    ended
+        Paths of the sessions that were to be ended.
+    activity
+        Times of last activity that were told.
     failures
         How many call-homes to answer with 503 first, as a hub that is starting would.
     tls
@@ -33,6 +37,8 @@ class FakeHub:
 
     def __init__(self, failures: int = 0, port: int = 0, tls: SSLContext | None = None) -> None:
         self.calls: list[dict[str, object]] = []
+        self.ended: list[str] = []
+        self.activity: list[str] = []
         self.failures = failures
         self.heard = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler_of(self))
@@ -85,7 +91,15 @@ def _handler_of(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
             elif self.path == "/hub/api/davide/call-home":
                 self._call_home(body)
             else:
+                hub.activity.append(body["last_activity"])
                 self._answer(200, {})
+
+        def do_DELETE(self) -> None:
+            if self._user() != _SCOPES[TOKEN] or hub.failures > 0:
+                self._answer(503 if self._user() else 403, {})
+                return
+            hub.ended.append(self.path)
+            self._answer(202, {})
 
         def _call_home(self, body: dict[str, object]) -> None:
             if hub.failures > 0:

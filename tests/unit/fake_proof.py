@@ -27,7 +27,13 @@ class FakeProof:
         self.asked: list[tuple[str, str]] = []
         self.broker = broker
         self.forgotten: list[str] = []
-        self.view = SimpleNamespace(last=self.last, forget=self.forgotten.append, silent=False, marked=self._marked)
+        self.view = SimpleNamespace(
+            last=self.last,
+            forget=self.forgotten.append,
+            silent=False,
+            marked=self._marked,
+            place=lambda _number: (2, 3),
+        )
         self.marks: list[object] = []
 
     async def job(self, _user: str, key: str, number: str) -> Job:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from bench import hub
+from bench import hub, kernels
 from bench.client import told
 from bench.counters import Cost, by_type, used
 from bench.measure import moments_of, p95, split
@@ -239,3 +239,14 @@ def test_the_probe_tells_how_long_a_hub_was_deaf():
     server.shutdown()
     server.server_close()
     assert silence.worst > 0.25
+
+
+def test_lookups_and_opens_below_an_environment_are_counted():
+    trace = (
+        '7 newfstatat(AT_FDCWD, "/env/lib/a.py", {st_mode=S_IFREG|0644}, 0) = 0\n'
+        '7 openat(AT_FDCWD, "/env/lib/a.pyc", O_RDONLY|O_CLOEXEC) = 3\n'
+        '7 newfstatat(3, "", {st_mode=S_IFREG|0644}, AT_EMPTY_PATH) = 0\n'
+        '7 openat(AT_FDCWD, "/env/lib/b.pyc", O_RDONLY|O_CLOEXEC) = -1 ENOENT (No such file or directory)\n'
+        '7 openat(AT_FDCWD, "/usr/lib/c.pyc", O_RDONLY|O_CLOEXEC) = 3\n'
+    )
+    assert kernels.count(trace, "/env") == {"lookups": 3, "opens": 1}

@@ -7,6 +7,7 @@ import getpass
 import json
 import os
 import threading
+import time
 from pathlib import Path
 
 import pamela
@@ -17,9 +18,23 @@ from davide_hub.broker.client import BrokerClient, BrokerRefused, BrokerUnreacha
 from davide_hub.broker.keep import Tickets
 from davide_hub.broker.ledger import Ledger
 from davide_hub.broker.mark import load_marker
-from davide_hub.broker.protocol import Answer, Cancel, Claim, Log, Login, Look, Recall, Refusal, Submit, Ticket
+from davide_hub.broker.protocol import (
+    Answer,
+    Cancel,
+    Claim,
+    Estimate,
+    Log,
+    Login,
+    Look,
+    Recall,
+    Refusal,
+    Sessions,
+    Submit,
+    Ticket,
+)
 from davide_hub.broker.sessions import SessionKeeper
 from davide_hub.broker.verbs import SiteFile, Verbs
+from davide_hub.plan import Wishes
 from pydantic import SecretStr
 from support.broker import verbs_over
 
@@ -278,8 +293,89 @@ def test_a_changed_site_yml_counts_at_once(broker, tmp_path):
     text = SITE.read_text()
     broker.site_file.path.write_text(text)
     assert broker.answer(SUBMIT.model_copy(update={"profile": "tiny"})).kind == "unknown_profile"
-    broker.site_file.path.write_text(text.replace("name: one-gpu", "name: tiny"))
+    broker.site_file.path.write_text(text.replace(": one-gpu", ": tiny"))
     assert broker.answer(SUBMIT.model_copy(update={"profile": "tiny"})).ok
+
+
+# -- what is chosen, and when it would start
+
+WISHES = {"profile": "one-gpu", "gpus": 2, "hours": 3, "account": "other26", "qos": "high", "reservation": "dl"}
+
+
+def test_what_was_chosen_is_in_the_script(broker, home):
+    assert broker.answer(SUBMIT.model_copy(update=WISHES)).ok
+    lines = set((home / "sbatch-got").read_text().splitlines())
+    assert {
+        "#SBATCH --account=other26",
+        "#SBATCH --qos=high",
+        "#SBATCH --reservation=dl",
+        "#SBATCH --gres=gpu:tesla:2",
+        "#SBATCH --cpus-per-task=8",
+        "#SBATCH --mem=12G",
+        "#SBATCH --time=3:00:00",
+    } < lines
+
+
+@pytest.mark.parametrize("change", [{"gpus": 5}, {"gpus": 0}, {"hours": 9}, {"profile": "no-gpu", "gpus": 1}])
+def test_what_the_profile_does_not_have_is_refused_here_too(broker, home, change):
+    refusal = broker.answer(SUBMIT.model_copy(update=change))
+    assert refusal.kind == "bad_choice"
+    assert "this profile has" in refusal.sentence
+    assert not (home / "sbatch-got").exists()
+
+
+def test_what_a_course_has_locked_is_locked_here_too(broker, home, tmp_path):
+    broker.site_file.path = tmp_path / "site.yml"
+    locked = "    profile: one-gpu\n    locked: [profile, account]\n"
+    broker.site_file.path.write_text(SITE.read_text().replace("    profile: one-gpu\n", locked))
+    for change in ({"profile": "no-gpu"}, {"account": "other26"}):
+        assert "The course sets" in broker.answer(SUBMIT.model_copy(update=change)).sentence
+    assert not (home / "sbatch-got").exists()
+    assert broker.answer(SUBMIT).ok
+
+
+TEST_ONLY = """if [ "$1" = --test-only ]; then
+  printf '%s\\n' "$@" > "$HOME/test-only"; cat >> "$HOME/test-only"
+  echo "sbatch: Job 8 to start at 2026-03-02T14:00:30 using 4 processors on nodes gpu01 in partition dvd_usr_prod" >&2
+  exit 0
+fi
+exit 1
+"""
+
+
+def test_an_estimate_is_the_fixed_command_with_the_same_script_and_submits_nothing(broker, command, home):
+    command("sbatch", "#!/bin/bash\n" + TEST_ONLY)
+    told = broker.answer(Estimate(user="student01", **WISHES))
+    assert json.loads(told.value) == {"start": time.mktime((2026, 3, 2, 14, 0, 30, 0, 0, -1))}
+    argv, _, script = (home / "test-only").read_text().partition("#!/bin/bash")
+    assert argv.split() == ["--test-only", "--propagate=NONE"]
+    assert "#SBATCH --gres=gpu:tesla:2" in script
+    assert json.loads(broker.answer(Sessions()).value)["sessions"] == []
+    assert not (home / ".local").exists(), "an estimate leaves something in the home"
+
+
+def test_what_would_never_start_is_refused_in_slurms_words(broker, command):
+    command(
+        "sbatch", "#!/bin/bash\necho 'allocation failure: Requested node configuration is not available' >&2; exit 1"
+    )
+    refusal = broker.answer(Estimate(user="student01", **WISHES))
+    assert (refusal.kind, refusal.sentence) == (
+        "slurm",
+        "allocation failure: Requested node configuration is not available",
+    )
+
+
+def test_an_estimate_of_a_silent_slurm_is_none(broker, command):
+    command("sbatch", "#!/bin/bash\necho 'sbatch: error: Unable to contact slurm controller' >&2; exit 1")
+    assert broker.answer(Estimate(user="student01", **WISHES)).kind == "busy"
+
+
+def test_an_estimate_is_for_who_is_logged_in_and_within_bounds(broker, command, home):
+    command("sbatch", "#!/bin/bash\n" + TEST_ONLY)
+    assert broker.answer(Estimate(user="student01", profile="one-gpu", hours=99)).kind == "bad_choice"
+    broker.tickets.drop("student01")
+    assert broker.answer(Estimate(user="student01", profile="one-gpu")).kind == "no_ticket"
+    assert not (home / "test-only").exists()
 
 
 # -- passwords
@@ -413,7 +509,7 @@ def test_hub_and_broker_talk(listening):
     client = listening({os.getuid()})
 
     async def scenario():
-        job = await client.submit("student01", "my one", "one-gpu", "ab12", {"JUPYTERHUB_API_TOKEN": "t"})
+        job = await client.submit("student01", "my one", Wishes("one-gpu"), "ab12", {"JUPYTERHUB_API_TOKEN": "t"})
         open_ = await client.sessions()
         told = await client.look("student01", "ab12")
         kept = await client.recall("student01", "ab12")

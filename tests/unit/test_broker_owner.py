@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,12 @@ REFUSED = [
 ]
 
 
+def test_an_estimate_is_read_as_sbatch_really_prints_it(says):
+    err = (Path(__file__).parent / "data/sbatch-test-only-22.05.txt").read_text()
+    says(Outcome(0, "", err))
+    assert owner.estimate(STUDENT, "#!/bin/bash") == time.mktime((2026, 11, 30, 5, 17, 20, 0, 0, -1))
+
+
 def test_a_number_is_a_yes(says):
     says(Outcome(0, "4711\n", ""))
     assert owner.submit(STUDENT, {"session_key": "ab12"}) == "4711"
@@ -86,7 +93,7 @@ def test_slurms_no_is_told_in_its_own_words(says, err):
 
 def test_a_home_that_is_full_is_no_fault_of_slurm(says):
     says(Outcome(in_user.CANNOT_WRITE, "", "can't use /home/student01/.local: Disk quota exceeded\n"))
-    with pytest.raises(SlurmRefused, match=r"Disk quota exceeded\. Is your quota used up\?"):
+    with pytest.raises(SlurmRefused, match=r"Disk quota exceeded\.$"):
         owner.submit(STUDENT, {})
 
 
@@ -240,8 +247,11 @@ def test_a_home_that_hangs_holds_nobody_up(says):
     assert owner.log_end(STUDENT, "ab12") == ""
 
 
-def test_what_could_not_be_read_is_nothing(says):
-    says(Outcome(in_user.CANNOT_WRITE, "half a file", "can't use it"))
+def test_what_could_not_be_read_is_nothing_and_an_administrator_finds_why(says, caplog):
+    says(Outcome(in_user.CANNOT_WRITE, "half a file", "can't use it: Too many levels of symbolic links\n"))
     assert owner.discard(STUDENT, "ab12") is False
     assert owner.recall(STUDENT, "ab12") == ""
     assert owner.log_end(STUDENT, "ab12") == ""
+    assert caplog.messages[1:] == [
+        "the log of session ab12 of student01 can't be read: \"can't use it: Too many levels of symbolic links\""
+    ]

@@ -6,12 +6,16 @@ import json
 
 import pytest
 from davide_hub.broker.protocol import (
+    MAX_JOBS,
     MAX_LINE,
+    AboutJobs,
+    AboutSlurm,
     Answer,
     BadMessage,
     Cancel,
     Claim,
     Close,
+    Estimate,
     Login,
     Look,
     Recall,
@@ -47,12 +51,15 @@ CLAIM = {"verb": "claim", "user": "student01", "session_key": "ab12", "job": "17
             session_key="ab12",
             environment={"JUPYTERHUB_API_TOKEN": "t"},
         ),
+        Estimate(user="student01", profile="one-gpu", gpus=2, hours=3, account="other26", qos="", reservation=None),
         Cancel(user="student01", session_key="ab12"),
         Close(user="student01", session_key="ab12"),
         Look(user="student01", session_key="ab12"),
         Sessions(),
         Recall(user="student01", session_key="ab12"),
         Claim(user="student01", session_key="ab12", job="17"),
+        AboutJobs(question="queue", jobs=("17", "18")),
+        AboutSlurm(question="marks"),
     ],
 )
 def test_a_request_arrives_as_it_was_sent(request_):
@@ -82,7 +89,19 @@ def test_a_reply_arrives_as_it_was_sent(reply):
         {"profile": ""},
         {"server": "a/b"},
         {"server": "a\nb"},
-        {"account": "other"},
+        {"uid": 0},
+        {"account": "other --uid=0"},
+        {"account": "-x"},
+        {"account": 7},
+        {"qos": "high\n"},
+        {"reservation": "a,b"},
+        {"gpus": "4"},
+        {"gpus": -1},
+        {"gpus": 65},
+        {"gpus": True},
+        {"hours": 0},
+        {"hours": 721},
+        {"hours": 1.5},
         {"verb": "shell"},
     ],
 )
@@ -97,6 +116,31 @@ def test_what_is_out_of_bounds_is_no_request(change):
 def test_only_a_number_is_a_job(change):
     with pytest.raises(BadMessage):
         decode_request(json.dumps(CLAIM | change).encode())
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"verb": "about_jobs", "question": "queue", "jobs": []},
+        {"verb": "about_jobs", "question": "queue", "jobs": ["17", "-1"]},
+        {"verb": "about_jobs", "question": "queue", "jobs": ["17,18"]},
+        {"verb": "about_jobs", "question": "queue", "jobs": [17]},
+        {"verb": "about_jobs", "question": "queue", "jobs": "17"},
+        {"verb": "about_jobs", "question": "queue", "jobs": ["1"] * (MAX_JOBS + 1)},
+        {"verb": "about_jobs", "question": "marks", "jobs": ["17"]},
+        {"verb": "about_jobs", "question": "scontrol", "jobs": ["17"]},
+        {"verb": "about_slurm", "question": "queue"},
+        {"verb": "about_slurm", "question": "marks", "jobs": ["17"]},
+    ],
+)
+def test_slurm_is_asked_nothing_but_what_is_known(asked):
+    with pytest.raises(BadMessage):
+        decode_request(json.dumps(asked).encode())
+
+
+def test_as_many_jobs_as_may_be_asked_about_fit_into_a_line():
+    request = AboutJobs(question="accounting", jobs=("9999999999",) * MAX_JOBS)
+    assert decode_request(encode_request(request)) == request
 
 
 @pytest.mark.parametrize("line", [b"", b"\n", b"{", b"[]", b"null", b"\xff\xfe", b'{"verb": "submit"}'])

@@ -25,7 +25,7 @@ MARKER = Marker("0a1b2c3d", b"the broker's secret")
 WHO = {"user": "student01", "session_key": "ab12"}
 ENVIRONMENT = {"JUPYTERHUB_API_TOKEN": "top-secret", "JUPYTERHUB_SERVER_NAME": "my one"}
 SUBMIT = Submit(**WHO, server="my one", profile="one-gpu", environment=ENVIRONMENT)
-CANCEL, CLOSE, LOOK, RECALL = Cancel(**WHO), Close(**WHO), Look(**WHO), Recall(**WHO)
+CANCEL, CLOSE, LOOK, RECALL, LOG = Cancel(**WHO), Close(**WHO), Look(**WHO), Recall(**WHO), Log(**WHO)
 
 
 def account(name: str) -> Account:
@@ -208,6 +208,27 @@ def test_without_a_ledger_nothing_is_submitted(keeper, slurm, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         keeper.submit(SUBMIT)
     assert slurm.ordered == []
+
+
+def test_nothing_is_ended_for_who_never_logged_in(keeper, slurm):
+    stranger = CANCEL.model_copy(update={"user": "student03"})
+    refused = refusal(keeper.cancel, stranger)
+    assert (refused.kind, refused.sentence) == ("no_ticket", "student03 has no session ab12, and no valid log-in.")
+    assert keeper.ledger.find("ab12") is None
+    assert slurm.ordered == []
+
+
+def test_of_an_ended_session_nothing_is_told_without_a_log_in(keeper, slurm):
+    keeper.submit(SUBMIT)
+    keeper.tickets.drop("student01")
+    assert told(keeper.look(LOOK))["number"] == "17", "a session that runs is looked after, whoever is logged in"
+    assert keeper.log(LOG) == "log of ab12"
+    assert [keeper.cancel(CANCEL) for _ in range(2)] == ["asked", "gone"]
+    asked = len(slurm.ordered)
+    assert [refusal(verb, request).kind for verb, request in ((keeper.look, LOOK), (keeper.log, LOG))] == ["ended"] * 2
+    assert len(slurm.ordered) == asked
+    keeper.tickets.give("student01", 6001)
+    assert keeper.log(LOG) == "log of ab12"
 
 
 def test_a_session_that_was_cancelled_before_it_was_asked_for_never_starts(keeper, slurm):
@@ -453,7 +474,7 @@ def test_a_port_that_is_none_spoils_what_the_user_kept(port):
 
 def test_the_log_is_the_owners(keeper):
     keeper.submit(SUBMIT)
-    assert keeper.log(Log(**WHO)) == "log of ab12"
+    assert keeper.log(LOG) == "log of ab12"
 
 
 def test_a_marked_job_that_the_ledger_lost_is_taken_up_again(keeper, tmp_path):

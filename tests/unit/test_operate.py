@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,10 +15,12 @@ from davide_hub.broker import audit as trail
 from davide_hub.broker import server, verbs
 from davide_hub.broker.accounts import Account
 from davide_hub.broker.audit import Audit
+from davide_hub.broker.far import serving
 from davide_hub.broker.keep import Tickets
 from davide_hub.broker.ledger import Entry, Ledger
 from davide_hub.broker.protocol import Login, Submit, Ticket
 from davide_hub.broker.verbs import SiteFile
+from davide_hub.certificates import prepare, prepare_broker
 from davide_hub.cli import main
 from pydantic import SecretStr
 from support.broker import verbs_over
@@ -138,6 +141,30 @@ def test_without_a_broker_no_authority_is_changed(tmp_path, monkeypatch, capsys)
     assert "Nothing was changed" in capsys.readouterr().err
 
 
+def test_where_the_broker_is_far_root_there_ends_the_sessions_first(broker, tmp_path, monkeypatch, capsys):
+    """The hub's host may ask which there are, and is told where to end them."""
+    site = tmp_path / "site.yml"
+    far = "  broker: {host: ctl01, address: 127.0.0.1, port: 8443}\n  paths:\n"
+    site.write_text(SITE.read_text().replace("  paths:\n", far, 1))
+    prepare_broker(tmp_path / "broker-tls", "127.0.0.1")
+    prepare(tmp_path / "tls", "127.0.0.1")
+    words = ["rotate", "ca", "--no-restart"]
+    words += ["--site", str(site), "--socket", str(tmp_path / "none"), "--trail", str(tmp_path / "audit")]
+    words += ["--tls", str(tmp_path / "tls"), "--broker-tls", str(tmp_path / "broker-tls")]
+    with serving("127.0.0.1:0", tmp_path / "broker-tls", broker) as listening:
+        site.write_text(site.read_text().replace("8443", str(listening.server_address[1])))
+        broker.sessions.ledger.intend(Entry("k1", "ann", 3001, 2000, "/home", "", "one-gpu", "intended"))
+        assert main(words) == 1
+        assert "only root on ctl01 may end them: run there davide-hub revoke ann; then again" in capsys.readouterr().err
+        broker.sessions.ledger.closed(next(iter(broker.sessions.ledger.open())))
+        assert main(words) == 0
+    assert "no session was open" in capsys.readouterr().out
+    assert len(list(tmp_path.glob("tls.old-*"))) == 1
+    monkeypatch.setattr("davide_hub.broker.client._CONNECT_SECONDS", 0.2)
+    assert main(["ban", "ann", "--site", str(site), "--socket", str(tmp_path / "none")]) == 1
+    assert "run this as root on ctl01, and see systemctl status davide-broker" in capsys.readouterr().err
+
+
 # -- the audit trail
 
 
@@ -201,6 +228,21 @@ def test_a_line_cannot_be_forged(tmp_path):
     Audit(tmp_path, lambda: 3).write(user='x"}\n{"verb": "login')
     (line,) = trail.read(tmp_path)
     assert line["user"] == 'x"}\n{"verb": "login'
+
+
+@pytest.mark.parametrize("server", ["a\u2028time=now", "a  user=root", "\x1b[2J", "\x9b2J", " a", "a\r\ntime=now"])
+def test_people_who_read_the_trail_see_no_line_and_no_field_of_a_user_s_making(tmp_path, capsys, server):
+    Audit(tmp_path / "audit", lambda: 3).write(verb="submit", server=server, why="Wrong user name or password.")
+    assert davide_hub(tmp_path, "audit") == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert [field.split("=")[0] for field in re.split("  (?=[a-z]+=)", re.sub(r'"[^"]*"', "", line))] == [
+        "time",
+        "verb",
+        "server",
+        "why",
+    ]
+    assert line.isprintable()
+    assert line.endswith("  why=Wrong user name or password.")
 
 
 def test_a_trail_that_cannot_be_written_stops_nobody(broker, tmp_path, caplog):

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from davide_hub.facts import load_site
 from davide_hub.handlers import SessionHandler
-from davide_hub.options import SessionFailed, chosen_profile
+from davide_hub.options import SessionFailed, chosen_plan, options_in
 from davide_hub.spawner import DavideSpawner
 from fake_broker import FakeBroker
 from tornado import web
@@ -21,10 +21,16 @@ BAD = [
     ({"profile": "one-gpu\n#SBATCH --account=x"}, "no profile 'one-gpu\\\\n"),
     ({"profile": ["one-gpu"]}, "this site has one-gpu"),
     ({"profile": None}, "this site has one-gpu"),
-    ({"profile": "one-gpu", "account": "other"}, "no option 'account'; there is only profile"),
-    ({"PROFILE": "one-gpu"}, "no option 'PROFILE'; there is only profile"),
-    (["one-gpu"], "an object with the one name"),
-    ("one-gpu", "an object with the one name"),
+    ({"profile": "one-gpu", "partition": "other"}, "no option 'partition'; there is profile, gpus"),
+    ({"PROFILE": "one-gpu"}, "no option 'PROFILE'; there is profile, gpus"),
+    ({"profile": "one-gpu", "gpus": 5}, "this profile has 1 to 4"),
+    ({"profile": "one-gpu", "hours": "2"}, "hours '2' is not a whole number"),
+    ({"profile": "one-gpu", "gpus": True}, "gpus True is not a whole number"),
+    ({"account": "x --uid=0"}, "account 'x --uid=0' is not a name that Slurm has"),
+    ({"qos": "-x"}, "qos '-x' is not a name"),
+    ({"reservation": None}, "reservation None is not a name"),
+    (["one-gpu"], "an object with the names"),
+    ("one-gpu", "an object with the names"),
 ]
 bad_options = pytest.mark.parametrize(("options", "words"), BAD)
 
@@ -41,13 +47,14 @@ def handler(method: str, body: object = None, saved: object = None, server: str 
 
 
 def test_no_options_are_the_first_profile():
-    assert chosen_profile(SITE, {}).name == chosen_profile(SITE, None).name == SITE.profiles[0].name
+    assert chosen_plan(SITE, {}) == chosen_plan(SITE, None)
+    assert chosen_plan(SITE, {}).profile == SITE.profiles[0]
 
 
 @bad_options
 def test_what_is_no_option_is_refused_with_the_names_there_are(options, words):
     with pytest.raises(SessionFailed, match=words) as refused:
-        chosen_profile(SITE, options)
+        chosen_plan(SITE, options)
     assert refused.value.status_code == 400
 
 
@@ -103,7 +110,8 @@ def test_a_start_without_options_is_checked_against_the_saved_ones():
 
 def test_a_form_with_a_bad_option_is_refused_before_it_is_kept():
     spawner = DavideSpawner(site=SITE, broker=FakeBroker(), user=SimpleNamespace(name="student01"))
-    assert spawner.options_from_form({"profile": ["one-gpu"], "_xsrf": ["t"]}) == {"profile": "one-gpu"}
+    sent = {"profile": ["one-gpu"], "gpus": ["2"], "hours": ["3"], "qos": [""], "_xsrf": ["t"]}
+    assert spawner.options_from_form(sent) == {"profile": "one-gpu", "gpus": 2, "hours": 3, "qos": ""}
     with pytest.raises(SessionFailed, match="no option 'memory'"):
         spawner.options_from_form({"profile": ["one-gpu"], "memory": ["4096"]})
 
@@ -113,3 +121,15 @@ def test_a_database_that_holds_no_options_at_all_hurts_nobody():
         site=SITE, broker=FakeBroker(), user=SimpleNamespace(name="student01"), user_options=["planted"]
     )
     assert spawner.user_options == {}
+
+
+def test_a_number_in_a_form_is_a_number_only_if_it_is_written_as_one():
+    fields = {"gpus": ["1", "2"], "hours": ["٣"], "profile": ["4"]}
+    assert options_in(fields) == {"gpus": 2, "hours": "٣", "profile": "4"}
+    assert options_in({"hours": ["-1"]}) == {"hours": "-1"}
+
+
+def test_a_link_with_what_is_not_possible_is_refused_with_the_reason():
+    spawner = DavideSpawner(site=SITE, broker=FakeBroker(), user=SimpleNamespace(name="student01"))
+    with pytest.raises(SessionFailed, match="this profile has 1 to 8"):
+        spawner.options_from_query({"profile": ["one-gpu"], "hours": ["99"]})

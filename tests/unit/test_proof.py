@@ -186,3 +186,10 @@ def test_a_name_that_the_directory_does_not_tell_has_no_uid(monkeypatch, error):
     monkeypatch.undo()
     monkeypatch.setattr(pwd, "getpwnam", lookup)
     assert module._uid("student01") is None
+
+
+def test_a_session_that_the_broker_saw_end_is_gone_although_its_user_is_not_logged_in():
+    proof = made(View(), look=BrokerRefused("ended", "This session has ended."))
+    assert tell(proof) == UNKNOWN
+    proof.clock.now += module._PAUSE_SECONDS
+    assert tell(proof).phase is Phase.ENDED

@@ -1,5 +1,6 @@
 """A real hub in a process of its own, the broker's real socket, and a real provider to log in at; Slurm is pretended.
 
+All of it twice: with the broker at its socket, and as on another host, where the hub reaches it over TLS alone.
 The browser is one of ours, which shows the proxy's certificate.
 """
 
@@ -11,13 +12,15 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from contextlib import closing
+import time
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 import requests
 import yaml
-from davide_hub.broker import owner, server, sessions, verbs
+from davide_hub.broker import server, verbs
+from davide_hub.broker.far import serving
 from davide_hub.broker.keep import Tickets
 from davide_hub.broker.ledger import Ledger
 from davide_hub.broker.mark import Marker
@@ -25,9 +28,9 @@ from davide_hub.broker.protocol import Ban, Revoke
 from davide_hub.broker.sessions import SessionKeeper
 from davide_hub.broker.standing import Standing
 from davide_hub.broker.verbs import SiteFile
-from davide_hub.certificates import prepare
+from davide_hub.certificates import prepare, prepare_broker
 from support.broker import verbs_over
-from support.pretend import Slurm, find_account
+from support.pretend import Slurm, find_account, pretended
 from support.provider import SECRET, Provider
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,7 +53,9 @@ class NoProxy(Proxy):
 doorkeeper._EVERY_SECONDS = 0.5
 here = Path(HERE)
 c = get_config()
-configure(c, load_site(here / "site.yml"), state=here, tls=here / "tls", broker=here / "socket")
+configure(
+    c, load_site(here / "site.yml"), state=here, tls=here / "tls", broker=here / "socket", far_tls=here / "broker-tls"
+)
 c.JupyterHub.proxy_class = NoProxy
 c.JupyterHub.log_level = "DEBUG"
 """
@@ -61,6 +66,7 @@ class Way:
 
     def __init__(self, url: str, folder: Path, provider: Provider, broker: verbs.Verbs, slurm: Slurm) -> None:
         self.url, self.folder, self.provider, self.broker, self.slurm = url, folder, provider, broker, slurm
+        self.is_far = broker.ask_slurm is not None
         self.log = folder / "log"
 
     def browser(self) -> requests.Session:
@@ -81,20 +87,16 @@ class Way:
         return browser.get(f"{self.url}/hub/oauth_login?next=/hub/token", timeout=30)
 
 
-@pytest.fixture(scope="module")
-def way(tmp_path_factory):
+@pytest.fixture(scope="module", params=["socket", "tls"])
+def way(tmp_path_factory, request):
     folder = tmp_path_factory.mktemp("way")
     patch = pytest.MonkeyPatch()
-    slurm = Slurm()
-    for name in ("submit", "jobs", "record", "cancel", "discard", "recall", "log_end"):
-        patch.setattr(owner, name, getattr(slurm, name))
-    for module in (verbs, sessions):
-        patch.setattr(module, "find_account", find_account)
-        patch.setattr(module, "check_membership", lambda *_: None)
+    slurm = pretended(patch)
     patch.setattr(server, "peer_uid", lambda _connection: 990)
     prepare(folder / "tls", "127.0.0.1")
     with Provider() as provider:
-        url = _write_site(folder, provider)
+        far_port = _free_port() if request.param == "tls" else None
+        url = _write_site(folder, provider, far_port)
         site = SiteFile(folder / "site.yml")
         keeper = SessionKeeper(
             site.read,
@@ -104,13 +106,31 @@ def way(tmp_path_factory):
             Marker("0" * 8, b"key"),
         )
         broker = verbs_over(folder, site, keeper)
-        with server.Server(folder / "socket", broker, {990}) as listening:
-            threading.Thread(target=listening.serve_forever, args=(0.05,)).start()
-            try:
-                yield from _hub(Way(url, folder, provider, broker, slurm))
-            finally:
-                listening.shutdown()
+        with _listening(folder, broker, slurm, far_port):
+            yield from _hub(Way(url, folder, provider, broker, slurm))
     patch.undo()
+
+
+@contextmanager
+def _listening(folder, broker, slurm, far_port):
+    if far_port is not None:
+        prepare_broker(folder / "broker-tls", "127.0.0.1")
+        broker.ask_slurm = slurm.ask
+        with serving(f"127.0.0.1:{far_port}", folder / "broker-tls", broker):
+            yield
+        return
+    with server.Server(folder / "socket", broker, {990}) as listening:
+        threading.Thread(target=listening.serve_forever, args=(0.05,)).start()
+        try:
+            yield
+        finally:
+            listening.shutdown()
+
+
+def _free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
 
 
 def _hub(way):
@@ -141,7 +161,7 @@ def _wait_until_it_answers(way, hub):
     pytest.fail(f"the hub does not answer: {way.log.read_text()[-3000:]}")
 
 
-def _write_site(folder, provider):
+def _write_site(folder, provider, far_port):
     with socket.socket() as one, socket.socket() as other:
         for each in (one, other):
             each.bind(("127.0.0.1", 0))
@@ -150,8 +170,10 @@ def _write_site(folder, provider):
     (folder / "secret").write_text(f"{SECRET}\n")
     site = facts["site"]
     site["hub"] |= {"address": "127.0.0.1", "api_port": port, "proxy_api_port": unused}
-    site["public_url"] = f"https://127.0.0.1:{port}"
+    site |= {"public_url": f"https://127.0.0.1:{port}", "origins": "shared"}
     site["login"] = provider.facts(client_secret_file=str(folder / "secret"))
+    if far_port is not None:
+        site["broker"] = {"host": "ctl01", "address": "127.0.0.1", "port": far_port}
     (folder / "site.yml").write_text(yaml.safe_dump(facts))
     return site["public_url"]
 
@@ -213,6 +235,18 @@ def test_a_revocation_asks_for_the_log_in_again(way, wait_for):
     assert way.log_in(browser).status_code == 200
 
 
+def test_a_log_out_voids_copies_of_the_cookie(way):
+    browser, copied = way.browser(), way.browser()
+    way.log_in(browser)
+    copied.cookies.update(browser.cookies)
+    answers = []
+    for _ in range(2):
+        answers.append(copied.get(f"{way.url}/hub/token", timeout=30, allow_redirects=False).status_code)
+        browser.get(f"{way.url}/hub/logout", timeout=30)
+    assert answers == [200, 302]
+    assert way.log_in(browser).status_code == 200
+
+
 def test_a_banned_user_is_out_and_reads_why(way, wait_for):
     way.provider.claims = {"preferred_username": "student02"}
     browser = way.browser()
@@ -230,6 +264,23 @@ def test_a_banned_user_is_out_and_reads_why(way, wait_for):
     assert page.status_code == 403
     assert "closed this service to student02 (mining)" in page.text
     assert "closed this service" in _saved_state(way, "student02")
+
+
+def test_the_hub_asks_slurm_where_its_broker_is(way, wait_for):
+    """What the broker saw of a job that runs is what the hub knows of it; beside a broker, it asks by itself."""
+    way.provider.claims = {"preferred_username": "student01"}
+    browser, before = way.browser(), len(way.states())
+    way.log_in(browser)
+    token = _own_token(way, browser, "student01")
+    _ask(way, token, "POST", "users/student01/servers/asked", {"profile": "no-gpu"})
+    wait_for(lambda: "submitted" in way.states(), "no session was submitted")
+    if way.is_far:
+        wait_for(lambda: way.slurm.questions, "the broker was asked nothing about Slurm")
+        assert "squeue can't be started" not in way.log.read_text()
+    else:
+        assert way.slurm.questions == 0
+    _ask(way, token, "DELETE", "users/student01/servers/asked")
+    wait_for(lambda: way.states() == ["closing"] * (before + 1), "the session does not end")
 
 
 def test_an_account_that_is_refused_is_out_and_reads_why(way, wait_for):
@@ -253,7 +304,7 @@ def test_an_account_that_is_refused_is_out_and_reads_why(way, wait_for):
 @pytest.mark.parametrize(
     ("method", "path", "body", "words"),
     [
-        ("POST", "server", {"account": "other"}, "There is no option 'account'; there is only profile."),
+        ("POST", "server", {"partition": "other"}, "There is no option 'partition'; there is profile, gpus, hours"),
         ("POST", "server", {"profile": "huge"}, "no profile 'huge'; this site has one-gpu"),
         ("POST", "server", {"user_options": {"profile": ["no-gpu"]}}, "this site has one-gpu"),
         ("POST", "servers/two", {"user_options": {}, "state": {}}, "There is no field 'state'; there is display_name"),
@@ -277,6 +328,25 @@ def test_what_is_no_option_is_told_on_every_way(way, method, path, body, words):
 def test_without_a_log_in_nothing_is_told_of_options(way):
     answer = way.browser().post(f"{way.url}/hub/api/users/student01/server", json={"cores": 1}, timeout=30)
     assert answer.status_code == 403
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "user/student01/lab?token=made-up-token",
+        "login?next=%2Fhub%2Fx%3Fa%3Db%26token%3Dmade-up-token",
+        "error/503?url=%2Fuser%2Fstudent01%2F%3Ftoken%3Dmade-up-token",
+    ],
+)
+def test_no_token_in_an_address_is_in_the_hubs_log(way, path):
+    before = way.log.stat().st_size
+    way.browser().get(f"{way.url}/hub/{path}", timeout=30)
+    deadline = time.monotonic() + 10
+    # A request is logged when it has been answered.
+    while "[secret]" not in (told := way.log.read_text()[before:]):
+        assert time.monotonic() < deadline, f"this went to another log: {told}"
+        time.sleep(0.05)
+    assert "made-up-token" not in told
 
 
 def _own_token(way, browser, user="student02"):
@@ -306,13 +376,25 @@ def _saved_state(way, user):
 
 def test_no_token_of_the_provider_is_in_the_hubs_log(way):
     way.provider.claims = {"preferred_username": "student01", "canary": "made-up-canary"}
-    sent = []
-    honest_token = way.provider.token
-    way.provider.token = lambda **change: sent.append(honest_token(**change)) or sent[-1]
+    before = len(way.provider.issued)
     way.log_in(way.browser())
-    way.provider.token = honest_token
     log = way.log.read_text()
-    assert len(sent) == 1
+    assert len(way.provider.issued) == before + 1
     assert "student01" in log, "it is the log that this went to"
-    assert not any(part in log for part in sent[0].split(".")[1:])
+    assert not any(part in log for part in way.provider.issued[-1].split(".")[1:])
     assert SECRET not in log
+
+
+def test_the_log_tells_on_one_line_what_was_asked_and_from_where(way):
+    browser = way.browser()
+    way.log_in(browser)
+    asked = f"{way.url}/hub/api/users/student01/servers/a%0A%5BI%5D%20all%20is%20well%1B%5B2J"
+    headers = {"X-Forwarded-For": "192.0.2.77, 198.51.100.9", "X-Real-Ip": "192.0.2.77", "Referer": f"{way.url}/hub/"}
+    crumb = max((cookie for cookie in browser.cookies if cookie.name == "_xsrf"), key=lambda one: len(one.path)).value
+    reply = browser.delete(asked, headers={**headers, "X-XSRFToken": crumb}, timeout=30)
+    assert reply.status_code == 404, reply.text
+    log = way.log.read_text()
+    assert r"no server named 'a\n[I] all is well\x1b[2J'" in log
+    assert not [line for line in log.splitlines() if line.strip().startswith("[I] all is well")]
+    assert "all%20is%20well%1B%5B2J (198.51.100.9): " in log
+    assert "192.0.2.77" not in log

@@ -9,8 +9,9 @@ from types import SimpleNamespace
 import pytest
 from davide_hub import reconcile as module
 from davide_hub.broker.client import BrokerRefused, BrokerUnreachable
+from davide_hub.questions import SlurmSilent
 from davide_hub.reconcile import Reconciler
-from davide_hub.slurm import Marked, SlurmSilent
+from davide_hub.slurm import Marked
 from davide_hub.spawner import Adoption
 from davide_hub.states import UNKNOWN, Job, Phase
 from fake_broker import HUB, FakeBroker, listed, looked

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from davide_hub.facts import load_site
+from davide_hub.plan import Plan
 from davide_hub.render import RenderError, render_session
 from davide_hub.review import everything
 
@@ -13,7 +14,6 @@ TOP = Path(__file__).parents[2]
 SITE = load_site(TOP / "ansible/inventory/local/group_vars/all/site.yml")
 GOOD = {
     "user": "student01",
-    "account": "tra26_davide",
     "session_key": "student01",
     "log_path": "/home/student01/.local/share/davide-hub/student01/session.log",
     "templates": TOP / "spawner_templates",
@@ -21,7 +21,9 @@ GOOD = {
 
 
 def rendered(profile: int = 0, **changes: object) -> str:
-    return render_session(SITE, SITE.profiles[profile], **(GOOD | changes))
+    charge = {name: changes.pop(name) for name in ("account", "qos", "reservation") if name in changes}
+    plan = Plan(SITE.profiles[profile], **({"account": "tra26_davide", "qos": "", "reservation": ""} | charge))
+    return render_session(SITE, plan, **(GOOD | changes))
 
 
 def test_a_profile_becomes_lines_for_slurm():
@@ -34,6 +36,13 @@ def test_a_profile_becomes_lines_for_slurm():
 
 def test_a_session_without_gpus_asks_for_none():
     assert "gres" not in rendered(profile=2)
+
+
+def test_a_qos_and_a_reservation_are_lines_where_there_are_any():
+    assert "qos" not in rendered()
+    assert "reservation" not in rendered()
+    lines = rendered(qos="high", reservation="dl-course").splitlines()
+    assert {"#SBATCH --qos=high", "#SBATCH --reservation=dl-course"} < set(lines)
 
 
 def test_the_secrets_are_read_from_beside_the_log():
@@ -58,6 +67,8 @@ def test_bash_can_read_it(profile):
         ("user", "student01\n#SBATCH --uid=0"),
         ("user", "student01\n"),
         ("user", "$(id)"),
+        ("qos", "high\n#SBATCH --uid=0"),
+        ("reservation", "a b"),
         ("user", "Root"),
         ("user", ""),
         ("account", "-x"),
@@ -102,3 +113,15 @@ def test_a_unit_that_wants_more_than_site_facts_is_named(tmp_path):
     (templates / "x.service.j2").write_text("{{ inventory_hostname }}")
     with pytest.raises(RenderError, match=r"x\.service\.j2: 'inventory_hostname' is undefined; a template uses"):
         everything(SITE, tmp_path)
+
+
+def test_a_broker_for_a_hub_on_another_host_listens_there(tmp_path):
+    unit = "units/davide-broker.service"
+    assert "--listen" not in everything(SITE, TOP)[unit]
+    (tmp_path / "site.yml").write_text(
+        (TOP / "ansible/inventory/local/group_vars/all/site.yml")
+        .read_text()
+        .replace("  paths:\n", "  broker: {host: ctl01, address: 192.0.2.1, port: 8443}\n  paths:\n", 1)
+    )
+    lines = everything(load_site(tmp_path / "site.yml"), TOP)[unit].splitlines()
+    assert "ExecStart=/opt/davide/envs/hub/bin/davide-broker --listen 192.0.2.1:8443" in lines

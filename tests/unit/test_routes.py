@@ -17,6 +17,7 @@ class Proxy:
     def __init__(self, *answers) -> None:
         self.answers = list(answers)
         self.asked: list[str] = []
+        self.extra_routes = {"davide-hub.invalid/davide-hub-routes/": "https://hub"}
         self.given_back: list[object] = []
 
     async def api_request(self, path: str) -> None:
@@ -49,7 +50,7 @@ def watched(monkeypatch, *answers) -> Proxy:
 
 def test_a_proxy_with_its_routes_is_left_alone(monkeypatch):
     proxy = watched(monkeypatch, None, None, None)
-    assert proxy.asked == ["/davide-hub-routes"] * 3
+    assert proxy.asked == ["/davide-hub.invalid/davide-hub-routes"] * 3
     assert proxy.given_back == []
 
 

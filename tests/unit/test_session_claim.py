@@ -24,6 +24,12 @@ def test_a_job_that_is_started_anew_under_its_number_may_go_on(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["claimed"]
 
 
+def test_what_no_session_made_is_told_in_a_sentence(tmp_path):
+    (tmp_path / "claimed").write_text("17")
+    with pytest.raises(NotClaimed, match=r"claimed: no session made this; remove it"):
+        claim(tmp_path, "17")
+
+
 def test_of_many_at_the_same_moment_one_gets_it(tmp_path):
     def try_to(number: int) -> str:
         try:

@@ -6,6 +6,9 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -60,6 +63,10 @@ class Running:
     def ask(self, path: str, token: str = TOKEN) -> requests.Response:
         """Return the server's answer, after any redirects."""
         return requests.get(self.url + path, headers=authorization(token), timeout=30)
+
+    def press(self, path: str, token: str = TOKEN) -> requests.Response:
+        """Return the server's answer to a button."""
+        return requests.post(self.url + path, headers=authorization(token), timeout=30)
 
     @property
     def private(self) -> Path:
@@ -122,6 +129,8 @@ def session(tmp_path_factory):
             "tf-cpu",
             "--course",
             "davide-course",
+            "--idle-minutes",
+            "30",
         ]
         command = [sys.executable, "-I", "-c", START.format(hub=str(TOP / "hub")), *arguments]
         environment = {"HOME": str(home), "PATH": "/usr/bin:/bin", "PYTHONPATH": str(home / "python-path")}
@@ -147,6 +156,13 @@ def test_only_its_user_gets_in(session, token):
     assert session.ask("/api/status", token).status_code == 403
 
 
+def test_no_token_in_an_address_is_in_its_log(session):
+    for path in ("/", "/lab?a=b", "/login?next=%2Fx%3Ftoken%3Dmade-up-token", "/api/status", "/not-there"):
+        session.ask(f"{path}{'&' if '?' in path else '?'}token=made-up-token", token="")
+    assert "token=[secret]" in session.log, "it is the log that they went to"
+    assert "made-up-token" not in session.log
+
+
 def test_the_kernels_are_the_sites_and_the_users_own(session):
     answer = session.ask("/api/kernelspecs").json()
     assert answer["default"] == "tf-cpu"
@@ -167,6 +183,15 @@ def test_a_kernel_runs_over_a_socket_in_the_private_folder(session):
     private = run_in(session, kernel, "import tempfile; print(tempfile.gettempdir())").strip()
     assert Path(private) == session.private / "tmp"
     assert list((session.private / "runtime").glob(f"kernel-{kernel}-ipc-*"))
+
+
+def wait_for(found, seconds=30):
+    """Return what `found` returns as soon as it is something."""
+    deadline = time.monotonic() + seconds
+    while not (result := found()):
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.05)
+    return result
 
 
 def run_in(session: Running, kernel: str, code: str) -> str:
@@ -229,6 +254,83 @@ def test_it_starts_without_hand_outs(session):
     assert "The hand-outs could not be brought" in session.log
 
 
+def test_it_tells_pages_about_itself(session):
+    facts = session.ask("/davide/facts").json()
+    assert facts["gpus"]["state"] == "none"
+    # No job here, so no end, and nobody's memory is passed off as the job's.
+    assert facts["walltime"]["left_seconds"] is facts["memory"]["used_bytes"] is None
+    assert facts["idle"]["limit_seconds"] == 1800
+
+
+@pytest.mark.parametrize("path", ["facts", "here", "end"])
+@pytest.mark.parametrize("token", [STRANGERS_TOKEN, ""])
+def test_only_its_user_is_told_and_may_press_its_buttons(session, token, path):
+    answer = session.ask(f"/davide/{path}", token) if path == "facts" else session.press(f"/davide/{path}", token)
+    assert answer.status_code == 403
+    assert session.hub.ended == []
+
+
+def test_a_page_that_is_only_open_is_no_activity(session):
+    session.press("/davide/here")
+    # What the hub is told, and what Jupyter itself shows.
+    before = session.ask("/api/status").json()["last_activity"]
+
+    def idle_although_asked():
+        for path in ("/api/kernels", "/api/terminals", "/api/contents"):
+            session.ask(path)
+        return session.ask("/davide/facts").json()["idle"]["idle_seconds"]
+
+    assert wait_for(idle_although_asked) > 0
+    assert session.ask("/api/status").json()["last_activity"] == before
+
+
+def test_i_am_here_reaches_the_hub_at_once(session):
+    known = len(session.hub.activity)
+    began = datetime.now(UTC)
+    assert session.press("/davide/here").json()["idle"]["idle_seconds"] == 0
+    told = wait_for(lambda: session.hub.activity[known:])
+    assert datetime.fromisoformat(told[-1]) >= began
+
+
+def test_the_button_ends_it_through_the_hub(session):
+    session.hub.failures = 1
+    assert session.press("/davide/end").status_code == 503
+    session.hub.failures = 0
+    assert session.press("/davide/end").status_code == 202
+    assert session.hub.ended == [f"/hub/api/users/{USER}/server"]
+
+
+WALLTIME = """
+import os, pathlib, signal, time
+def told(*_):
+    global heard
+    heard = True
+heard = False
+signal.signal(signal.SIGUSR1, told)
+pathlib.Path(os.environ["DAVIDE_WALLTIME"], str(os.getpid())).touch()
+pathlib.Path("ready").touch()
+while not heard:
+    time.sleep(0.05)
+print("told")
+"""
+
+
+def test_slurms_signal_before_the_end_reaches_the_kernels_that_asked_and_pages(session):
+    """The other kernel does not know the signal, and goes on."""
+    url, body = f"{session.url}/api/kernels", {"name": "tf-cpu"}
+    listens, other = (
+        requests.post(url, json=body, headers=authorization(TOKEN), timeout=30).json()["id"] for _ in "ab"
+    )
+    run_in(session, other, "kept = 7; print(kept)")
+    with ThreadPoolExecutor(1) as pool:
+        told = pool.submit(run_in, session, listens, WALLTIME)
+        wait_for((session.home / "ready").exists)
+        session.process.send_signal(signal.SIGUSR1)
+        assert told.result(30) == "told\n"
+    assert session.ask("/davide/facts").json()["walltime"]["saving"]
+    assert run_in(session, other, "print(kept)") == "7\n"
+
+
 def test_slurms_signal_ends_it_and_leaves_nothing(session):
     private = session.private
     session.process.send_signal(signal.SIGTERM)
@@ -236,8 +338,12 @@ def test_slurms_signal_ends_it_and_leaves_nothing(session):
     assert not private.exists()
 
 
-def test_a_session_cancelled_while_it_starts_leaves_nothing(tmp_path):
-    """The import of Jupyter takes a second; here, waiting for the hand-outs takes a minute."""
+@pytest.mark.parametrize("before", [(), (signal.SIGUSR1,)])
+def test_a_session_cancelled_while_it_starts_leaves_nothing(tmp_path, before):
+    """The import of Jupyter takes a second; here, waiting for the hand-outs takes a minute.
+
+    The signal before the end may come as early, and ends nothing.
+    """
     secrets = tmp_path / "environment.json"
     secrets.write_text("{}")
     secrets.chmod(0o600)
@@ -245,7 +351,11 @@ def test_a_session_cancelled_while_it_starts_leaves_nothing(tmp_path):
 import os, sys, time
 sys.path.insert(0, {hub!r})
 from davide_session import launch
-launch.finish_sync = lambda _: (print(os.environ["TMPDIR"], flush=True), time.sleep(60))
+def finish_sync(_):
+    print(os.environ["TMPDIR"], flush=True)
+    for _ in range(600):  # a signal that comes just before a sleep begins does not end it
+        time.sleep(0.1)
+launch.finish_sync = finish_sync
 sys.exit(launch.main())
 """
     arguments = ["--environment", secrets, "--software", tmp_path, "--kernel", "k", "--course", "c"]
@@ -254,7 +364,8 @@ sys.exit(launch.main())
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         private = Path(process.stdout.readline().strip()).parent
         assert private.is_dir()
-        process.send_signal(signal.SIGTERM)
+        for one in (*before, signal.SIGTERM):
+            process.send_signal(one)
         assert process.wait(30) == 128 + signal.SIGTERM
     assert not private.exists()
 

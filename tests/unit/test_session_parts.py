@@ -101,7 +101,7 @@ def test_a_strangers_token_is_not_heard(impatient):
 def test_the_private_folder_is_private_short_and_gone_at_the_end():
     with private_folder() as folder:
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-        assert {path.name for path in folder.iterdir()} == {"runtime", "tmp"}
+        assert {path.name for path in folder.iterdir()} == {"runtime", "tmp", "walltime"}
         kernel_socket = folder / "runtime" / f"kernel-{'x' * 36}-ipc-5"
         assert len(str(kernel_socket)) <= 107
         (folder / "tmp" / "left").write_text("behind")

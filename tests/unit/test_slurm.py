@@ -6,10 +6,9 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from davide_hub.questions import Outcome, Question, SlurmSilent, command
 from davide_hub.slurm import (
     Marked,
-    Outcome,
-    SlurmSilent,
     SlurmView,
     read_accounting,
     read_marks,
@@ -25,7 +24,7 @@ QUEUE = (DATA / "squeue-22.05.txt").read_text()
 LATER = (DATA / "squeue-22.05-later.txt").read_text()
 MARKS = (DATA / "squeue-marks-22.05.txt").read_text()
 ACCOUNTING = (DATA / "sacct-22.05.txt").read_text()
-HEADER = "JOBID|STATE|EXEC_HOST|UID|REASON\n"
+HEADER = "JOBID|STATE|EXEC_HOST|UID|PARTITION|PRIORITY|SUBMIT_TIME|START_TIME|END_TIME|REASON\n"
 NONE = Outcome(0, HEADER)
 SILENT = Outcome(1, "", "slurm_load_jobs error: Unable to contact slurm controller (connect failure)")
 
@@ -45,7 +44,8 @@ class Slurm:
         self.takes = takes
         self.version = "slurm-wlm 22.05.8"
 
-    async def run(self, argv: tuple[str, ...], _seconds: float) -> Outcome:
+    async def ask(self, question: Question, jobs: frozenset[str]) -> Outcome:
+        argv = command(question, jobs)
         if argv == ("squeue", "--version"):
             return Outcome(0, self.version)  # asks no controller
         self.asked.append(argv)
@@ -56,7 +56,7 @@ class Slurm:
         return answer
 
     def view(self) -> SlurmView:
-        return SlurmView(self.run, lambda: self.now)
+        return SlurmView(self.ask, lambda: self.now)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +71,31 @@ class Slurm:
 def test_a_line_of_squeue_is_a_job(number, phase, node, reason, uid):
     job = read_queue(Outcome(0, QUEUE))[number]
     assert (job.phase, job.node, job.reason, job.uid) == (phase, node, reason, uid)
+
+
+def test_a_line_of_squeue_tells_the_times():
+    jobs = read_queue(Outcome(0, QUEUE))
+    assert (jobs["20"].submitted, jobs["20"].starts, jobs["20"].ends) == (1764440020, 1764440022, 1764447222)
+    assert (jobs["26"].submitted, jobs["26"].starts, jobs["26"].ends) == (1764440026, None, None)
+    assert (jobs["26"].partition, jobs["26"].priority) == ("dvd_usr_prod", 4294901674)
+
+
+def waiting(number: int, partition: str, priority: int) -> str:
+    return f"{number}|PENDING|n/a|6001|{partition}|{priority}|1764440000|N/A|N/A|Priority\n"
+
+
+def test_a_place_is_counted_among_those_that_wait_for_the_same_partition():
+    rows = [("prod", 5), ("prod", 9), ("debug", 99), ("prod", 5)]
+    lines = "".join(waiting(30 + place, *row) for place, row in enumerate(rows))
+    view = Slurm(Outcome(0, HEADER + lines + "40|RUNNING|gpu01|6001|prod|99|1|2|3|None\n")).view()
+
+    async def places() -> list[tuple[int, int] | None]:
+        for number in ("30", "31", "32", "33", "40", "99"):
+            view._watched.add(number)
+        await view.look("30")
+        return [view.place(number) for number in ("30", "31", "32", "33", "40", "99")]
+
+    assert asyncio.run(places()) == [(2, 3), (1, 3), (1, 1), (3, 3), None, None]
 
 
 def test_a_job_that_completes_is_ending_and_not_yet_ended():
@@ -100,7 +125,7 @@ def test_every_state_of_the_manual_means_something(states, phase):
         SILENT,
         Outcome(0, ""),
         Outcome(0, QUEUE.split("\n", 1)[1]),
-        Outcome(0, HEADER + "20|RUNNING|gpu01|6004|None\n21|RUN"),
+        Outcome(0, HEADER + "20|RUNNING|gpu01|6004|prod|7|1764440000|1764440002|1764447202|None\n21|RUN"),
         Outcome(0, "JOBID PARTITION NAME"),
         Outcome(-9, HEADER),
         Outcome(127, "", "squeue: not found"),
@@ -179,7 +204,7 @@ def test_where_all_jobs_run_only_states_are_asked_for():
 
 
 def test_an_older_slurm_is_asked_for_all():
-    assert asked_twice("slurm-wlm 22.05.8", QUEUE)[1] == "--format=%i|%T|%B|%U|%r"
+    assert asked_twice("slurm-wlm 22.05.8", QUEUE)[1] == "--format=%i|%T|%B|%U|%P|%Q|%V|%S|%e|%r"
 
 
 # -- marks
@@ -321,8 +346,8 @@ def test_a_hanging_slurm_holds_nobody_up(monkeypatch):
     monkeypatch.setattr("davide_hub.slurm._PATIENCE_SECONDS", 0.05)
     asked = []
 
-    async def hang(argv, _seconds):
-        asked.append(argv)
+    async def hang(question, _jobs):
+        asked.append(question)
         await asyncio.Event().wait()
 
     async def scenario():
@@ -360,3 +385,11 @@ def test_a_command_that_is_missing_is_silence():
 def test_commands_do_not_get_the_hubs_environment(monkeypatch):
     monkeypatch.setenv("CONFIGPROXY_AUTH_TOKEN", "secret")
     assert "secret" not in asyncio.run(run_command(("env",), 5)).out
+
+
+def test_without_more_words_the_hub_runs_the_commands_itself(tmp_path, monkeypatch):
+    (tmp_path / "squeue").write_text("#!/bin/bash\nprintf '%s\\n' \"$@\"\n")
+    (tmp_path / "squeue").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    outcome = asyncio.run(SlurmView().ask("states", frozenset({"21", "20"})))
+    assert outcome.out.split() == ["--only-job-state", "--states=all", "--format=%i|%T", "--jobs=20,21"]

@@ -20,6 +20,7 @@ from jupyterhub import apihandlers
 SITE = load_site(Path(__file__).parents[2] / "ansible/inventory/local/group_vars/all/site.yml")
 WAITS = Job(Phase.WAITING, "PENDING", reason="Resources")
 RUNS = Job(Phase.RUNNING, "RUNNING", "gpu01")
+TIMED_OUT = Job(Phase.ENDED, "TIMEOUT", "gpu01")
 FAILED = Job(Phase.ENDED, "FAILED", "gpu01")
 NODES = {"192.0.2.21": "gpu01", "192.0.2.22": "gpu02"}
 
@@ -135,7 +136,7 @@ def test_a_lost_reply_is_asked_for_again_with_the_same_key(session):
     told = []
 
     async def submit():
-        told.append(spawner._news)
+        told.append(spawner.news.message)
         answer = next(answers)
         if isinstance(answer, Exception):
             raise answer
@@ -155,7 +156,7 @@ def test_waiting_in_the_queue_is_no_failure_and_the_page_says_why(session, hours
     spawner = session(WAITS)
 
     async def run_at_last():
-        await until(lambda: "all fitting GPUs" in spawner._news)
+        await until(lambda: "all fitting GPUs" in spawner.news.message)
         spawner.proof.jobs = [RUNS]
         await spawner.call_home(40123, "192.0.2.21")
 
@@ -179,18 +180,18 @@ def test_a_job_that_dies_at_once_says_so(session):
 
 
 @pytest.mark.parametrize(
-    "error",
+    ("error", "todo"),
     [
-        BrokerRefused("slurm", "Slurm refused the session: Invalid account"),
-        BrokerRefused("no_ticket", "Log in again."),
+        (BrokerRefused("slurm", "Slurm refused the session: Invalid account."), " Ask your teacher"),
+        (BrokerRefused("no_ticket", "Log in again."), ""),
     ],
 )
-def test_a_refused_submission_is_told_in_its_own_words(session, error):
+def test_a_refused_submission_is_told_in_its_own_words(session, error, todo):
     spawner = session(UNKNOWN)
     spawner.broker.answers["submit"] = error
     with pytest.raises(SessionFailed) as failure:
         asyncio.run(spawner.start())
-    assert failure.value.jupyterhub_message == str(error)
+    assert failure.value.jupyterhub_message.startswith(f"{error}{todo}")
     assert spawner.ended == str(error)
 
 
@@ -232,6 +233,15 @@ def test_a_call_home_is_heard_before_slurm_tells_the_node(session):
     assert asyncio.run(spawner.call_home(40123, "192.0.2.21"))
 
 
+def test_a_second_call_from_another_node_is_not_heard_although_slurm_has_told_none(session):
+    spawner = session(WAITS)
+    spawner.job_id = "17"
+    assert asyncio.run(spawner.call_home(40123, "192.0.2.21"))
+    assert asyncio.run(spawner.call_home(40123, "192.0.2.22")) is False
+    assert asyncio.run(spawner.call_home(40123, "192.0.2.21"))
+    assert spawner.node == "gpu01"
+
+
 def test_an_address_that_no_name_explains_is_explained_by_slurm(session):
     spawner = session(RUNS)
     spawner.job_id = "17"
@@ -262,8 +272,33 @@ def test_an_end_is_told(session):
     spawner.job_id = "17"
     assert asyncio.run(spawner.poll()) == 1
     spawner.clear_state()
-    assert spawner.get_state() == {"ended": "The session reached its time limit."}
+    assert spawner.get_state() == {"ended": "The session reached its time limit.", "ended_as": "time_limit"}
     assert spawner.proof.forgotten == ["17"]
+
+
+def test_a_failed_job_is_told_with_the_end_of_its_log(session):
+    spawner = session(FAILED)
+    spawner.job_id, spawner.session_key, spawner.node = "17", "ab12", "gpu01"
+    spawner.broker.answers["log"] = "line 1\nOSError: [Errno 122] Disk quota exceeded"
+    assert asyncio.run(spawner.poll()) == 1
+    assert spawner.ended_log.endswith("Disk quota exceeded")
+    assert (spawner.ended_as, "Your home is full" in spawner.ended) == ("home_full", True)
+
+
+def test_the_pending_page_hears_all_there_is_to_know(session):
+    spawner = session(WAITS)
+    spawner.asked_at = 1764440000
+
+    async def first_two():
+        await spawner._look_after_start()
+        events = spawner.progress()
+        return await anext(events)
+
+    spawner.job_id = "17"
+    event = asyncio.run(first_two())
+    assert (event["state"], event["job"], event["kind"], event["since"]) == ("waiting", "17", "queue", 1764440000)
+    assert event["reason"] == "Resources"
+    assert event["advice"]
 
 
 def test_a_running_session_that_slurm_put_back_into_the_queue_has_ended(session):
@@ -271,6 +306,16 @@ def test_a_running_session_that_slurm_put_back_into_the_queue_has_ended(session)
     spawner.job_id, spawner.session_key, spawner.node = "17", "ab12", "gpu01"
     assert asyncio.run(spawner.poll()) == 1
     assert "put back into the queue" in spawner.ended
+
+
+def test_an_answer_of_slurms_from_before_the_call_home_ends_no_session(session, monkeypatch):
+    """A job waits, Slurm is asked, the job starts and calls home: what Slurm said counts for a while yet."""
+    spawner = session(WAITS)
+    spawner.job_id, spawner.session_key = "17", "ab12"
+    assert asyncio.run(spawner.call_home(40123, "192.0.2.21"))
+    assert asyncio.run(spawner.poll()) is None
+    monkeypatch.setattr(module, "_OLDEST_ANSWER_SECONDS", 0)
+    assert asyncio.run(spawner.poll()) == 1, "nothing that is said now is so old"
 
 
 def test_who_stops_a_session_here_is_not_told_that_it_ended(session):
@@ -341,6 +386,7 @@ def test_a_number_that_the_owner_was_told_is_taken_over(session):
         (looked("17", "FAILED"), 1),
         (looked("", "GONE", ""), 1),
         (BrokerRefused("unknown_session", "student01 has no session ab12."), 1),
+        (BrokerRefused("ended", "This session has ended."), 1),
         (BrokerRefused("busy", "Slurm does not answer."), None),
         (BrokerUnreachable(), None),
     ],
@@ -430,15 +476,16 @@ def test_stop_goes_on_until_the_broker_is_back(session, monkeypatch):
     assert pauses == [1.0, 2.0, 4.0]
 
 
-def test_stop_does_not_wait_for_what_will_never_mend(session):
+@pytest.mark.parametrize("kind", ["unknown_session", "no_ticket"])
+def test_stop_does_not_wait_for_what_will_never_mend(session, kind):
     spawner = session(RUNS)
     spawner.job_id, spawner.session_key = "17", "ab12"
-    spawner.broker.answers["cancel"] = BrokerRefused("unknown_session", "student01 has no session ab12.")
+    spawner.broker.answers["cancel"] = BrokerRefused(kind, "student01 has no session ab12.")
     asyncio.run(spawner.stop())
     assert spawner.broker.verbs() == ["cancel"]
 
 
-@pytest.mark.parametrize(("job", "verb"), [(FAILED, "close"), (WAITS, "cancel")], ids=["ended", "requeued"])
+@pytest.mark.parametrize(("job", "verb"), [(TIMED_OUT, "close"), (WAITS, "cancel")], ids=["ended", "requeued"])
 def test_a_session_that_ended_by_itself_is_closed_and_its_token_revoked(session, monkeypatch, job, verb):
     revoked = []
     monkeypatch.setattr(DavideSpawner, "_revoke_token", lambda _self: revoked.append(True))
@@ -546,8 +593,10 @@ def test_a_session_that_slurm_never_heard_of_is_closed_before_a_new_one(session)
     assert spawner.broker.verbs() == ["look", "cancel"]
 
 
-def test_a_session_that_the_broker_never_heard_of_is_closed_all_the_same(session):
+@pytest.mark.parametrize("cancel", ["gone", BrokerRefused("no_ticket", "student01 has no session ab12.")])
+def test_a_session_that_the_broker_never_heard_of_is_closed_all_the_same(session, cancel):
     spawner = session(UNKNOWN)
+    spawner.broker.answers["cancel"] = cancel
     spawner.broker.answers["look"] = BrokerRefused("unknown_session", "student01 has no session ab12.")
     with pytest.raises(NeverSubmitted):
         asyncio.run(resumed(spawner))
@@ -597,7 +646,7 @@ def test_an_adopted_session_keeps_its_profile(session):
         ({"profile": "huge; rm -rf ~"}, "this site has one-gpu, four-gpus, no-gpu"),
         ({"profile": ["one-gpu"]}, "this site has one-gpu"),
         ({"profile": None}, "this site has one-gpu"),
-        ({"profile": "one-gpu", "partition": "x"}, "There is no option 'partition'; there is only profile."),
+        ({"profile": "one-gpu", "partition": "x"}, "There is no option 'partition'; there is profile, gpus, hours"),
     ],
 )
 def test_options_are_the_name_of_a_profile_and_nothing_else(session, options, sentence):

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from davide_hub.turnstile import Turnstile, is_start, paced
+from davide_hub.turnstile import Turnstile, is_start, paced, turn
 from jupyterhub.handlers.base import BaseHandler
 from jupyterhub.handlers.pages import HealthCheckHandler
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
@@ -91,3 +91,16 @@ def test_a_handler_is_itself_but_for_the_wait():
 def test_starts_are_told_from_all_else(method, path, start):
     line = RequestStartLine(method, path, "HTTP/1.1")
     assert is_start(HTTPServerRequest(start_line=line, headers=HTTPHeaders({"Host": "hub"}))) is start
+
+
+def test_each_event_loop_has_a_turnstile_of_its_own():
+    async def leave_in_the_middle() -> None:
+        waiting = [asyncio.ensure_future(turn(start=True)) for _ in range(3)]
+        await waiting[0]
+
+    async def two_at_once() -> int:
+        return len(await asyncio.gather(turn(), turn(start=True)))
+
+    # A loop that ends while somebody waits leaves nothing behind that the next one would wait for.
+    asyncio.run(leave_in_the_middle())
+    assert asyncio.run(asyncio.wait_for(two_at_once(), timeout=5)) == 2

@@ -32,10 +32,13 @@ def site(tmp_path):
     playbook = tmp_path / "play.yml"
     playbook.write_text(PLAYBOOK)
 
-    def play(file: str, old: str, new: str) -> tuple[int, str, bool]:
+    def change(file: str, old: str, new: str) -> None:
         changed = inventory / file
         assert old in changed.read_text()
         changed.write_text(changed.read_text().replace(old, new))
+
+    def play(file: str, old: str, new: str) -> tuple[int, str, bool]:
+        change(file, old, new)
         marker = tmp_path / "marker"
         environment = os.environ | {
             "ANSIBLE_CONFIG": str(tmp_path / "no.cfg"),
@@ -48,14 +51,23 @@ def site(tmp_path):
         result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
         return result.returncode, result.stdout + result.stderr, marker.exists()
 
+    play.change = change  # type: ignore[attr-defined]
     return play
 
 
 SITE = "group_vars/all/site.yml"
+FAR = "  broker: {host: ctl01, address: 192.0.2.11, port: 8443}\n  paths:\n"
 
 
 def test_a_good_inventory_is_let_through(site):
     status, output, touched = site(SITE, "title: One GPU", "title: Another title")
+    assert status == 0, output
+    assert touched
+
+
+def test_a_broker_on_another_host_is_let_through(site):
+    site.change("hosts.yml", "    broker: {hosts: {hub01: {}}}", "    broker: {hosts: {ctl01: {}}}")
+    status, output, touched = site(SITE, "  paths:\n", FAR)
     assert status == 0, output
     assert touched
 
@@ -65,7 +77,15 @@ def test_a_good_inventory_is_let_through(site):
     [
         (SITE, "memory_gb: 6\n", "memory_gb: lots\n", "site.profiles[0].memory_gb: 'lots' is not a whole number"),
         (SITE, "[gpu01, gpu02]", "[gpu01, gpu09]", "host gpu09 stands in site.yml"),
-        (SITE, "host: hub01", "host: gpu01", "group broker has hub01, but site.hub.host is gpu01"),
+        (SITE, "host: hub01", "host: gpu01", "group proxy has hub01, but site.hub.host is gpu01"),
+        (SITE, "  paths:\n", FAR, "group broker has hub01, but site.broker.host is ctl01"),
+        (SITE, "  paths:\n", FAR.replace("ctl01", "ctl09"), "host ctl09 stands in site.yml"),
+        (
+            "hosts.yml",
+            "broker: {hosts: {hub01",
+            "broker: {hosts: {ctl01",
+            "group broker has ctl01, but site.hub.host is",
+        ),
         ("hosts.yml", "    broker:", "    barker:", "group broker is missing or empty"),
     ],
 )
@@ -74,3 +94,30 @@ def test_a_bad_inventory_is_refused_and_no_host_is_touched(site, file, old, new,
     assert status != 0
     assert sentence in output
     assert not touched
+
+
+LOGIN = """\
+  login:
+    kind: oidc
+    title: University log-in
+    issuer: https://login.example.org
+    authorize_url: https://login.example.org/authorize
+    token_url: https://login.example.org/token
+    keys: https://login.example.org/keys
+    client_id: davide-hub
+    client_secret_file: /etc/davide-hub/oidc-client-secret
+    claim: preferred_username
+"""
+
+
+def test_a_provider_of_log_ins_needs_the_hubs_secret_there(site):
+    status, output, touched = site(SITE, "  group: davide #", f"{LOGIN}  group: davide #")
+    assert status != 0
+    assert "jupyterhub_oidc_client_secret is not set" in output
+    assert "encrypt that file with ansible-vault" in output
+    assert not touched
+    secret = "accounts_gid: 6000\njupyterhub_oidc_client_secret: made-up-secret"
+    status, output, touched = site("group_vars/all/accounts.yml", "accounts_gid: 6000", secret)
+    assert status == 0, output
+    assert touched
+    assert "made-up-secret" not in output

@@ -1,4 +1,4 @@
-"""Ansible's output as an administrator wants to read it: a line per task, every change, and nothing else.
+"""Ansible's output as an administrator wants to read it: a line per task, every change and warning, nothing else.
 
 Changes are counted item by item (ansible counts tasks), and written as JSON to the file named by DAVIDE_CHANGES.
 """
@@ -63,9 +63,11 @@ class CallbackModule(CallbackBase):
             self._note(result, "")
 
     def v2_runner_item_on_ok(self, result: Any) -> None:
-        """Note a change of one item."""
+        """Note a change of one item, and print what a task is there to say."""
         if result._result.get("changed"):
             self._note(result, str(result._result.get("_ansible_item_label", "")))
+        if result._task.action.endswith("debug"):
+            self._display.display(f"      {result._host.get_name()}: {result._result.get('msg')}", color="purple")
 
     def v2_runner_item_on_failed(self, result: Any) -> None:
         """Say what failed."""

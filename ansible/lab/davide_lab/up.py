@@ -13,11 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from davide_lab import cgroups, host, network, relay
+from davide_lab import cgroups, host, names, network, relay
 from davide_lab.accounts import make_accounts
 from davide_lab.base import base_dir, is_root, make_base, require_room
 from davide_lab.bundle import make_bundle
+from davide_lab.keeper import CAPABILITIES
 from davide_lab.place import (
+    AUTHORITY,
     BRIDGE,
     RUNTIME,
     SHARED,
@@ -31,7 +33,7 @@ from davide_lab.place import (
     write_atomically,
 )
 from davide_lab.provision import provision, tell_changes, validate
-from davide_lab.run import held
+from davide_lab.run import held, run
 from davide_lab.say import Problem, line, minutes, stage, step
 from davide_lab.toolbox import cache_dir, install_packages
 
@@ -94,6 +96,7 @@ def up(root: Path, release: str | None = None, verbose: bool = False) -> None:
         with stage(5, STAGES, "Opening the way from this machine's browser"):
             hub = site_facts(root)["hub"]
             relay.start(hub["address"], hub["port"])
+            keep_authority(root)
         with stage(6, STAGES, "Waiting for the log-in page"):
             wait_for_hub(root)
     tell_the_way_in(root, accounts, time.monotonic() - start)
@@ -154,6 +157,7 @@ def boot_all(root: Path, release: str) -> None:
         "base": str(base_dir(release)),
         "bundle": _identity(bundle_dir(release)),
         "base_id": (base_dir(release) / "etc/davide-base-id").read_text().strip(),
+        "capabilities": CAPABILITIES,
     }
     if (noted := read_json(STATE / "cluster.json")) != cluster:
         for found in hosts(root):
@@ -218,13 +222,21 @@ def clear(found: Host) -> None:
     (RUNTIME / f"{found.name}.json").unlink(missing_ok=True)
 
 
+def keep_authority(root: Path) -> None:
+    """Keep a copy of what vouches for the hub's certificate, for browsers and tests."""
+    hub = next(found for found in hosts(root) if found.role == "hub")
+    file = Path(site_facts(root)["hub"]["certificate"]).with_name("authority.crt")
+    write_atomically(AUTHORITY, run([*host.ssh(hub), f"cat {file}"]))
+
+
 def wait_for_hub(root: Path) -> None:
     """Wait until the log-in page answers where a browser would ask for it."""
-    address = f"http://127.0.0.1:{relay.PORT}/hub/login"
+    names.lead_localhost_here()
+    address = f"{site_facts(root)['public_url']}/hub/login"
 
     def answers() -> bool:
         try:
-            with urllib.request.urlopen(address, timeout=5) as page:
+            with urllib.request.urlopen(address, timeout=5, context=names.context()) as page:  # noqa: S310 - https
                 return bool(page.status == 200)
         except (urllib.error.URLError, OSError):
             return False
@@ -240,6 +252,7 @@ def tell_the_way_in(root: Path, accounts: list[dict[str, str]], seconds: float) 
     line(f"  Open  {site_facts(root)['public_url']}  and log in as")
     for row in accounts:
         line(f"    {row['name']:<10} {row['password']}   {row['role']}")
+    line(f"  Your browser will warn once, as nobody vouches for *.localhost: go on, or let it trust {AUTHORITY}")
     line("  Next: ./davide status, ./davide ssh hub01, ./davide test, ./davide down")
 
 

@@ -17,7 +17,7 @@ from davide_lab import host as hosts_
 from davide_lab import up as cluster
 from davide_lab.accounts import FILE as ACCOUNTS
 from davide_lab.base import is_root
-from davide_lab.place import RELEASES, Host, hosts, read_json, site_facts
+from davide_lab.place import AUTHORITY, RELEASES, Host, hosts, read_json, site_facts
 from davide_lab.run import run
 from davide_lab.say import Problem, line, step
 from davide_lab.toolbox import uv_environ
@@ -67,7 +67,8 @@ def describe(root: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        `hub_url`; `state`: up, down or partial; `accounts`: name, password, role; `hosts`: name, address, role, state.
+        `hub_url`; `authority`: the file of what vouches for its certificate; `state`: up, down or partial;
+        `accounts`: name, password, role; `hosts`: name, address, role, state.
     """
     rows = [
         {"name": one.name, "address": one.address, "role": one.role, "state": hosts_.state(one)} for one in hosts(root)
@@ -76,7 +77,13 @@ def describe(root: Path) -> dict[str, Any]:
     state = "up" if all(running) and relay.is_running() else "partial" if any(running) else "down"
     known = read_json(ACCOUNTS).get("accounts", []) if is_root() else []
     accounts = [{key: row[key] for key in ("name", "password", "role")} for row in known]
-    return {"hub_url": site_facts(root)["public_url"], "state": state, "accounts": accounts, "hosts": rows}
+    return {
+        "hub_url": site_facts(root)["public_url"],
+        "authority": str(AUTHORITY),
+        "state": state,
+        "accounts": accounts,
+        "hosts": rows,
+    }
 
 
 def ssh(root: Path, options: Options) -> int:

@@ -1,22 +1,28 @@
-"""The hub's side of the broker's socket."""
+"""The hub's side of the broker's socket, or of its port on another host."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass
+import logging
+import ssl
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr, ValidationError
 
 from davide_hub.broker.protocol import (
+    MAX_JOBS,
+    AboutJobs,
+    AboutSlurm,
     BadMessage,
     Ban,
     Cancel,
     Claim,
     Close,
     Done,
+    Estimate,
     Identity,
     Log,
     Login,
@@ -34,15 +40,23 @@ from davide_hub.broker.protocol import (
     decode_reply,
     encode_request,
 )
+from davide_hub.broker.tls import FarSocket
+from davide_hub.facts import Site
+from davide_hub.plan import Wishes
+from davide_hub.questions import SECONDS, Outcome, Question
 
-# A ledger of 10,000 sessions.
-_MAX_REPLY = 4 * 1024 * 1024
+_log = logging.getLogger("jupyterhub.davide.broker")
+
+# A ledger of 10,000 sessions takes 4 MB, the marks of a whole queue twice as much.
+_MAX_REPLY = 16 * 1024 * 1024
 # The broker is back within a second of a restart.
 _CONNECT_SECONDS = 10
 # What a page waits for may not take long.
 _PAGE_SECONDS = 2
 # Longer than the broker takes at worst (its queue, then Slurm): so nobody asks again while it still works.
 _REPLY_SECONDS = 120
+# Longer than the broker takes, which gives up a command in time.
+_SLURM_SECONDS = SECONDS + 5
 
 
 class BrokerRefused(Exception):  # noqa: N818 - it is what it says
@@ -87,9 +101,14 @@ class BrokerClient:
     """Asks the broker, one connection per request.
 
     Every method raises `BrokerRefused` when the broker says no, and `BrokerUnreachable` when it says nothing.
+
+    Parameters
+    ----------
+    socket
+        Where it listens; see `reached_at`.
     """
 
-    socket: Path
+    socket: Path | FarSocket
 
     async def login(self, user: str, password: str, address: str = "") -> str:
         """Return the account's name if the password is right; the user then holds a ticket."""
@@ -112,10 +131,17 @@ class BrokerClient:
         """Return whether the user's log-in still counts."""
         return await self._ask(Ticket(user=user), _PAGE_SECONDS) == "yes"
 
-    async def submit(self, user: str, server: str, profile: str, session_key: str, environment: dict[str, str]) -> str:
+    async def submit(
+        self, user: str, server: str, wishes: Wishes, session_key: str, environment: dict[str, str]
+    ) -> str:
         """Start a session and return its job's number; the same key gives the same job."""
-        request = Submit(user=user, server=server, profile=profile, session_key=session_key, environment=environment)
-        return await self._ask(request)
+        return await self._ask(
+            Submit(user=user, server=server, session_key=session_key, environment=environment, **asdict(wishes))
+        )
+
+    async def estimate(self, user: str, wishes: Wishes) -> float:
+        """Return when Slurm would start such a session, in seconds since 1970. Nothing is submitted."""
+        return float(json.loads(await self._ask(Estimate(user=user, **asdict(wishes)), _SLURM_SECONDS))["start"])
 
     async def cancel(self, user: str, session_key: str) -> bool:
         """End a session; return whether no job is left and none can come. Else ask again later."""
@@ -159,6 +185,19 @@ class BrokerClient:
         """Tell that a revocation was carried out."""
         await self._ask(Done(user=user, since=since))
 
+    async def ask_slurm(self, question: Question, jobs: frozenset[str]) -> Outcome:
+        """Have the broker ask Slurm what the hub can't ask on its own host."""
+        request: AboutJobs | AboutSlurm
+        try:
+            match question:
+                case "queue" | "states" | "accounting":
+                    request = AboutJobs(question=question, jobs=tuple(sorted(jobs)))
+                case "marks" | "version" | "nodes" | "reservations" | "associations":
+                    request = AboutSlurm(question=question)
+        except ValidationError:
+            raise BrokerRefused("bad_request", f"a broker is asked about 1 to {MAX_JOBS} jobs at once") from None
+        return Outcome(**json.loads(await self._ask(request, _SLURM_SECONDS)))
+
     async def order(self, request: Ban | Unban | Revoke) -> str:
         """Give one of root's orders."""
         return await self._ask(request)
@@ -168,6 +207,8 @@ class BrokerClient:
             async with asyncio.timeout(seconds):
                 reply = decode_reply(await self._exchange(encode_request(request)))
         except (OSError, TimeoutError, BadMessage, asyncio.LimitOverrunError, ValueError) as error:
+            if isinstance(error, ssl.SSLError):
+                _log.warning("hub and broker do not believe each other (%s): run the plays, which bring both", error)
             raise BrokerUnreachable from error
         if isinstance(reply, Refusal):
             raise BrokerRefused(reply.kind, reply.sentence)
@@ -180,12 +221,24 @@ class BrokerClient:
             await writer.drain()
             return await reader.readline()
         finally:
-            writer.close()
+            if isinstance(self.socket, FarSocket):
+                writer.transport.abort()  # closing would wait for a farewell that says nothing
+            else:
+                writer.close()
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         async with asyncio.timeout(_CONNECT_SECONDS):
             while True:
                 try:
+                    if isinstance(self.socket, FarSocket):
+                        return await self.socket.open(_MAX_REPLY)
                     return await asyncio.open_unix_connection(self.socket, limit=_MAX_REPLY)
-                except (FileNotFoundError, ConnectionRefusedError):
+                except (FileNotFoundError, ConnectionRefusedError, ConnectionResetError):
                     await asyncio.sleep(0.2)  # it is being restarted
+
+
+def reached_at(site: Site, socket: Path, certificates: Path) -> Path | FarSocket:
+    """Return where the hub reaches its broker: on its own host at a socket, else where the site's facts say."""
+    if site.broker is None:
+        return socket
+    return FarSocket(site.broker.address, site.broker.port, certificates)

@@ -51,6 +51,8 @@ def _do(verb: str, order: dict[str, Any]) -> None:
     match verb:
         case "submit":
             _submit(_folder(order), order)
+        case "estimate":
+            _become_with(order["script"], "sbatch", "--test-only", "--propagate=NONE")
         case "queue":
             _become(*_QUEUE, f"--user={order['user']}" if "user" in order else f"--jobs={order['job']}")
         case "record":
@@ -85,12 +87,16 @@ def _submit(folder: str, order: dict[str, Any]) -> None:
     # the umask is the usual one again, and --propagate=NONE leaves the limits to the compute node.
     os.umask(0o022)
     os.chdir(os.environ["HOME"])  # the job starts where its submitter stands
+    # The mark stands here and not in the script, which a site may rewrite.
+    _become_with(order["script"], "sbatch", "--parsable", "--propagate=NONE", f"--comment={order['mark']}")
+
+
+def _become_with(script: str, program: str, *arguments: str) -> None:
     stdin = os.memfd_create("session.sbatch")
-    os.write(stdin, order["script"].encode())
+    os.write(stdin, script.encode())
     os.lseek(stdin, 0, os.SEEK_SET)
     os.dup2(stdin, 0)
-    # The mark stands here and not in the script, which a site may rewrite.
-    _become("sbatch", "--parsable", "--propagate=NONE", f"--comment={order['mark']}")
+    _become(program, *arguments)
 
 
 def _remove(path: str) -> None:

@@ -6,14 +6,18 @@ controller restarts, and taking it for a no is how jobs get doubled or orphaned.
 
 from __future__ import annotations
 
+import logging
 import re
+import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from davide_hub.broker import in_user
 from davide_hub.broker.accounts import Account
 from davide_hub.broker.as_user import Outcome, TookTooLong, run_as_user
 from davide_hub.states import Phase, phase_of, word
+
+_log = logging.getLogger("davide-broker")
 
 # A frozen controller answers after 18-20 s; beyond this nobody waits.
 _ORDER_SECONDS = 40
@@ -33,6 +37,7 @@ _ENDED_ALREADY = ("already completing or completed", "Invalid job id specified")
 _NO_SUCH_USER = "Invalid user"
 
 _QUEUE_LINE = re.compile(r"([0-9]+)\|([A-Z_]+)\|([^|]*)\|([^|]*)\|([0-9]+)\|([0-9T:-]+|N/A)\|(.*)")
+_STARTS = re.compile(r"Job [0-9]+ to start at ([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}) ")
 _RECORD = re.compile(r"([0-9]+)\|([A-Z_]+)(?: by ([0-9]+))?\|([^|]*)\|([0-9]+)")
 
 
@@ -46,6 +51,14 @@ class UserUnknown(SlurmSilent):
 
 class SlurmRefused(Exception):  # noqa: N818
     """Slurm said no. `str()` is what it said, on one line."""
+
+    kind: Literal["slurm", "home"] = "slurm"
+
+
+class HomeUnusable(SlurmRefused):
+    """The session's files could not be written: Slurm was not asked."""
+
+    kind = "home"
 
 
 @dataclass(frozen=True)
@@ -97,11 +110,28 @@ def submit(account: Account, order: dict[str, Any]) -> str:
     if outcome.code == 0 and number.isascii() and number.isdigit():
         return number
     if outcome.code == in_user.CANNOT_WRITE:
-        raise SlurmRefused(f"Your home folder could not be used: {outcome.err.strip()}. Is your quota used up?")
+        raise HomeUnusable(f"Your home folder could not be used: {outcome.err.strip()}.")
     # Success without a number, or death by a signal: it may have happened.
     if outcome.code <= 0 or _UNCLEAR.search(outcome.err):
         raise SlurmSilent(_said(outcome))
     raise SlurmRefused(f"Slurm refused the session: {_said(outcome)}")
+
+
+def estimate(account: Account, script: str) -> float:
+    """Return when Slurm would start a script, in seconds since 1970; nothing is submitted.
+
+    Raises
+    ------
+    SlurmRefused, SlurmSilent
+        The first if it would never start, with what Slurm says to that.
+    """
+    outcome = _run(account, {"verb": "estimate", "script": script}, _QUERY_SECONDS)
+    # sbatch tells it among its complaints, also where all is well.
+    if outcome.code == 0 and (found := _STARTS.search(outcome.err)):
+        return time.mktime(time.strptime(found[1], "%Y-%m-%dT%H:%M:%S"))
+    if outcome.code <= 0 or _UNCLEAR.search(outcome.err):
+        raise SlurmSilent(_said(outcome))
+    raise SlurmRefused(_said(outcome))
 
 
 def jobs(account: Account) -> list[OwnersJob]:
@@ -182,20 +212,24 @@ def discard(account: Account, key: str) -> bool:
 
 def recall(account: Account, key: str) -> str:
     """Return the file of secrets that a session was given, or nothing."""
-    return _read(account, {"verb": "recall", "session_key": key})
+    return _read(account, "recall", key)
 
 
 def log_end(account: Account, key: str) -> str:
     """Return the last lines of a session's log, or nothing."""
-    return _read(account, {"verb": "log", "session_key": key})
+    return _read(account, "log", key)
 
 
-def _read(account: Account, order: dict[str, Any]) -> str:
+def _read(account: Account, verb: str, key: str) -> str:
     try:
-        outcome = _run(account, order, _HOME_SECONDS)
+        outcome = _run(account, {"verb": verb, "session_key": key}, _HOME_SECONDS)
     except SlurmSilent:
         return ""
-    return outcome.out if outcome.code == 0 else ""
+    if outcome.code == 0:
+        return outcome.out
+    # What lies there is the user's, who may have put a link in its place.
+    _log.warning("the %s of session %s of %s can't be read: %s", verb, key, account.name, ascii(_said(outcome)))
+    return ""
 
 
 def _run(account: Account, order: dict[str, Any], seconds: float) -> Outcome:

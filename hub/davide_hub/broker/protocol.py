@@ -1,4 +1,4 @@
-"""What the hub may ask the broker, and what it hears: one JSON line each way over a unix socket."""
+"""What the hub may ask the broker, and what it hears: one JSON line each way, over a unix socket or TLS."""
 
 from __future__ import annotations
 
@@ -6,20 +6,29 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, ValidationError
 
+from davide_hub import questions
+
 # A submission carries about 3 kB of environment; nothing legitimate comes near this.
 MAX_LINE = 64 * 1024
+# So many numbers fit into a line.
+MAX_JOBS = 4000
 
 _T = TypeVar("_T")
 
 UserName = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_.-]{0,31}\z")]
 SessionKey = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}\z")]
 # What JupyterHub calls a user's server; empty is the default one. It goes into files of the broker only.
-ServerName = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f/]{0,64}\z")]
+ServerName = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029/]{0,64}\z")]
 JobNumber = Annotated[str, Field(pattern=r"^[0-9]{1,10}\z")]
 ProfileName = Annotated[str, Field(min_length=1, max_length=64)]
 # The hub's own variables only: PATH, LD_PRELOAD or PYTHONPATH would be a taken hub's code in the user's job.
 Variable = Annotated[str, Field(pattern=r"^JUPYTERHUB_[A-Z_]{1,60}\z")]
 # Where a browser is, as the hub has it; for the audit trail.
+_SLURM_NAME = r"^([A-Za-z0-9_][A-Za-z0-9_.-]{0,63})?\z"
+# Left out, or null: as the site's facts have it. An empty QOS or reservation is none.
+SlurmName = Annotated[str, Field(pattern=_SLURM_NAME)] | None
+Gpus = Annotated[int, Field(ge=0, le=64)] | None
+Hours = Annotated[int, Field(ge=1, le=720)] | None
 Address = Annotated[str, Field(pattern=r"^[0-9A-Fa-f:.]{0,45}\z")]
 Reason = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]{0,200}\z")]
 Value = Annotated[str, Field(max_length=8192, pattern=r"^[^\x00]*\z")]
@@ -33,7 +42,10 @@ RefusalKind = Literal[
     "unknown_session",  # no such session of this user
     "ended",  # the session was ended before: its key starts nothing any more
     "unknown_profile",
+    "bad_choice",  # out of the profile's bounds, or locked by the course
+    "home",  # the user's home took no file of the session
     "slurm",  # Slurm said no: the sentence is Slurm's own
+    "silent",  # what the hub asks Slurm about everybody's jobs: no answer, or not all of it
     "busy",  # not now, or Slurm is silent and what happened is not known: ask again with the same key
     "bad_request",
     "failed",  # the broker itself could not
@@ -68,15 +80,31 @@ class Ticket(_Message):
     user: UserName
 
 
-class Submit(_Message):
+class _Wishes(_Message):
+    """What a session is to be like; see `davide_hub.plan.Wishes`. The broker bounds it by the site's facts."""
+
+    user: UserName
+    profile: ProfileName
+    gpus: Gpus = None
+    hours: Hours = None
+    account: SlurmName = None
+    qos: SlurmName = None
+    reservation: SlurmName = None
+
+
+class Submit(_Wishes):
     """Start a session. Asking again with one key is asking once: there is never a second job of a session."""
 
     verb: Literal["submit"] = "submit"
-    user: UserName
     server: ServerName
-    profile: ProfileName
     session_key: SessionKey
     environment: Annotated[dict[Variable, Value], Field(max_length=40)]
+
+
+class Estimate(_Wishes):
+    """When would Slurm start such a session, were it submitted now? Nothing is submitted."""
+
+    verb: Literal["estimate"] = "estimate"
 
 
 class Cancel(_Message):
@@ -148,6 +176,21 @@ class Done(_Message):
     since: float
 
 
+class AboutJobs(_Message):
+    """From a hub on another host: what does Slurm say of these jobs to everybody?"""
+
+    verb: Literal["about_jobs"] = "about_jobs"
+    question: questions.AboutJobs
+    jobs: Annotated[tuple[JobNumber, ...], Field(min_length=1, max_length=MAX_JOBS)]
+
+
+class AboutSlurm(_Message):
+    """From a hub on another host: which jobs carry a mark, which Slurm is it?"""
+
+    verb: Literal["about_slurm"] = "about_slurm"
+    question: questions.AboutSlurm
+
+
 class Ban(_Message):
     """Root's: let a user in no more."""
 
@@ -178,6 +221,7 @@ Request = (
     | Identity
     | Ticket
     | Submit
+    | Estimate
     | Cancel
     | Close
     | Look
@@ -187,6 +231,8 @@ Request = (
     | Log
     | Refusals
     | Done
+    | AboutJobs
+    | AboutSlurm
     | Ban
     | Unban
     | Revoke

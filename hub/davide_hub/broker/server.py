@@ -1,4 +1,7 @@
-"""The broker's socket: who may ask, one request per connection, and a line in the journal for each."""
+"""The broker's socket: who may ask, one request per connection, and a line in the journal for each.
+
+With `--listen` the hub is on another host and asks over TLS (`far.py`); the socket is then root's alone.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,13 @@ import socketserver
 import struct
 import threading
 import time
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
+from davide_hub.broker import questions, tls
+from davide_hub.broker.accounts import Account
 from davide_hub.broker.audit import FOLDER as AUDIT
 from davide_hub.broker.audit import Audit
 from davide_hub.broker.keep import Tickets
@@ -32,7 +40,7 @@ from davide_hub.broker.protocol import (
     encode_reply,
 )
 from davide_hub.broker.sessions import SessionKeeper
-from davide_hub.broker.verbs import SiteFile, Verbs
+from davide_hub.broker.verbs import Caller, SiteFile, Verbs
 from davide_hub.broker.watch import Watch, asking
 from davide_hub.render import SPAWNER_TEMPLATES
 
@@ -62,13 +70,27 @@ def main() -> None:
     watch = Watch(keeper, outcasts, asking(lambda: site.read().group, arguments.pam_service))
     audit = Audit(arguments.audit, lambda: site.read().audit.keep_days)
     verbs = Verbs(site, tickets, keeper, arguments.pam_service, outcasts, watch, audit)
-    callers = {0, pwd.getpwnam(arguments.hub_user).pw_uid}
-    with Server(arguments.socket, verbs, callers) as server:
-        _let_connect(arguments.socket, grp.getgrnam(arguments.hub_user).gr_gid)
+    callers, group = {0, pwd.getpwnam(arguments.hub_user).pw_uid}, grp.getgrnam(arguments.hub_user).gr_gid
+    far: AbstractContextManager[object] = nullcontext()
+    if arguments.listen:
+        callers, group = {0}, 0
+        verbs.ask_slurm = partial(questions.ask, account=_account(arguments.hub_user))
+        far = _far(arguments, verbs)
+    with Server(arguments.socket, verbs, callers) as server, far:
+        _let_connect(arguments.socket, group)
         signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
         tell_systemd("READY=1")
         threading.Thread(target=watch.run, daemon=True).start()
         server.serve_forever()
+
+
+class Knows(Protocol):
+    """A server that knows its callers."""
+
+    verbs: Verbs
+
+    def caller(self, connection: socket.socket) -> tuple[Caller, bool]:
+        """Return who is at the other end of a connection, and whether that is somebody to be heard."""
 
 
 class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
@@ -82,22 +104,31 @@ class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         self.verbs = verbs
         self.callers = callers
         path.unlink(missing_ok=True)  # what a killed broker left behind
-        super().__init__(str(path), _Connection)
+        super().__init__(str(path), Connection)
+
+    def caller(self, connection: socket.socket) -> tuple[Caller, bool]:
+        """Return the uid at the other end, and whether it is root's or the hub's."""
+        uid = peer_uid(connection)
+        return uid, uid in self.callers
 
 
-class _Connection(socketserver.StreamRequestHandler):
-    server: Server
+class Connection(socketserver.StreamRequestHandler):
+    """One request and its answer."""
+
+    server: Knows  # type: ignore[assignment]
     timeout = _READ_SECONDS
 
     def handle(self) -> None:
-        caller = peer_uid(self.connection)
+        """Read a request, have it answered, and write a line about it."""
+        caller, heard = self.server.caller(self.connection)
         started = time.monotonic()
         request: Request | None = None
         try:
             # Read first, whoever it is: closing on what was not read can cost the other side its answer.
             line = self.rfile.readline(MAX_LINE + 1)
-            if caller not in self.server.callers:
-                self._reply(None, Refusal(kind="not_allowed", sentence="Only the hub may ask the broker."), 0)
+            if not heard:
+                refusal = Refusal(kind="not_allowed", sentence="Only the hub may ask the broker.")
+                self._reply(caller, None, refusal, 0)
                 return
             request = decode_request(line)
             reply = self.server.verbs.answer(request, caller)
@@ -107,10 +138,10 @@ class _Connection(socketserver.StreamRequestHandler):
             # Disk full, hub hung up, no more processes: the user gets a sentence, the journal the rest.
             _log.exception("the system refused")
             reply = Refusal(kind="failed", sentence=f"The hub's host has a problem: {error.strerror}.")
-        self._reply(request, reply, time.monotonic() - started)
+        self._reply(caller, request, reply, time.monotonic() - started)
 
-    def _reply(self, request: Request | None, reply: Reply, seconds: float) -> None:
-        _log.info("%s", _journal_line(peer_uid(self.connection), request, reply, seconds))
+    def _reply(self, caller: Caller, request: Request | None, reply: Reply, seconds: float) -> None:
+        _log.info("%s", _journal_line(caller, request, reply, seconds))
         self.wfile.write(encode_reply(reply))
 
 
@@ -129,11 +160,11 @@ def tell_systemd(state: str) -> None:
             notify.sendto(state.encode(), address.replace("@", "\0", 1))
 
 
-def _journal_line(caller: int, request: Request | None, reply: Reply, seconds: float) -> str:
+def _journal_line(caller: Caller, request: Request | None, reply: Reply, seconds: float) -> str:
     """Return who asked for what, and what came of it, as JSON: nothing a user typed can forge a line."""
     # Named one by one: a password, an environment or a user's log can't slip in with a new field.
     line: dict[str, object] = {"caller": caller, "seconds": round(seconds, 3)}
-    for name in ("verb", "user", "server", "profile", "session_key"):
+    for name in ("verb", "user", "server", "profile", "session_key", "question"):
         if request is not None and hasattr(request, name):
             line[name] = getattr(request, name)
     if isinstance(reply, Refusal):
@@ -141,6 +172,21 @@ def _journal_line(caller: int, request: Request | None, reply: Reply, seconds: f
     elif request is not None and request.verb in ("submit", "cancel"):
         line["job" if request.verb == "submit" else "answer"] = reply.value
     return json.dumps(line)
+
+
+def _account(name: str) -> Account:
+    """Return the hub's account, which has no privilege: whoever asks Slurm about everybody's jobs is that one."""
+    entry = pwd.getpwnam(name)
+    if entry.pw_uid == 0:
+        raise SystemExit(f"--hub-user {name} is root; give an account that may do nothing")
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, Path(entry.pw_dir), entry.pw_shell)
+
+
+def _far(arguments: argparse.Namespace, verbs: Verbs) -> AbstractContextManager[object]:
+    # Not at the top: most sites have the hub beside the broker, and never load this.
+    from davide_hub.broker.far import serving
+
+    return serving(arguments.listen, arguments.certificates, verbs)
 
 
 def _let_connect(path: Path, group: int) -> None:
@@ -158,5 +204,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--audit", type=Path, default=AUDIT, help="the folder of the audit trail")
     parser.add_argument("--templates", type=Path, default=SPAWNER_TEMPLATES, help="the folder of session.sbatch.j2")
     parser.add_argument("--hub-user", default="davide-hub", help="the account of the hub: only it, and root, may ask")
+    parser.add_argument("--listen", metavar="HOST:PORT", help="also listen there, for a hub on another host")
+    parser.add_argument("--certificates", type=Path, default=tls.FOLDER, help="the folder of certificates for that")
     parser.add_argument("--pam-service", default="davide-hub", help="a file in /etc/pam.d")
     return parser

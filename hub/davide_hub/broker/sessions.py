@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,9 @@ from davide_hub.broker.ledger import Entry, Ledger
 from davide_hub.broker.locks import Locks
 from davide_hub.broker.mark import Marker
 from davide_hub.broker.owner import OwnersJob, SlurmRefused, SlurmSilent, UserUnknown
-from davide_hub.broker.protocol import Cancel, Claim, Close, Log, Look, Recall, RefusalKind, Submit
+from davide_hub.broker.protocol import Cancel, Claim, Close, Estimate, Log, Look, Recall, RefusalKind, Submit
 from davide_hub.facts import Site
-from davide_hub.profiles import find_profile
+from davide_hub.plan import Wishes, settle
 from davide_hub.render import render_session
 from davide_hub.states import GONE, Phase, phase_of
 
@@ -31,6 +32,7 @@ _log = logging.getLogger("davide-broker")
 _LATE_SECONDS = 60
 
 _LOG_IN_AGAIN = "Your log-in is more than 24 hours old. Log out and in again, then start the session."
+_OVER = "This session has ended, and its user's log-in is more than 24 hours old: log in again to see it."
 _NO_DIRECTORY = "The cluster's directory of accounts does not answer at the moment."
 _SILENT = "Slurm does not answer at the moment. Try again in a few minutes."
 
@@ -114,11 +116,35 @@ class SessionKeeper:
             # No secrets without a session; and should Slurm have taken it all the same, that job ends at once.
             self.ledger.closing(entry)
             owner.discard(account, entry.key)
-            raise Refused("slurm", str(refusal)) from refusal
+            raise Refused(refusal.kind, str(refusal)) from refusal
         return self.ledger.submitted(entry, number).job
+
+    def estimate(self, request: Estimate) -> str:
+        """Return as JSON when Slurm would start such a session, in seconds since 1970. Nothing is submitted."""
+        account = self._starter(request)
+        # Where no session is: nothing of this script ever runs.
+        script = self._script(request, account, "estimate", Path("/dev/null"))
+        try:
+            return json.dumps({"start": owner.estimate(account, script)})
+        except SlurmSilent as silence:
+            raise Refused("busy", _SILENT) from silence
+        except SlurmRefused as refusal:
+            raise Refused("slurm", str(refusal)) from refusal
 
     def _order(self, request: Submit) -> tuple[Account, dict[str, Any]]:
         """Return whose job it is to be and what to run; refuse who may not start one."""
+        account = self._starter(request)
+        order = {
+            "session_key": request.session_key,
+            # The profile, for a hub that has lost everything but the job.
+            "environment": {**request.environment, "DAVIDE_PROFILE": request.profile},
+            "script": self._script(request, account, request.session_key, session_log(account, request.session_key)),
+            "mark": self.marker.mark(request.session_key, account.uid),
+        }
+        return account, order
+
+    def _starter(self, request: Submit | Estimate) -> Account:
+        """Return the account of somebody who may start sessions; refuse others."""
         try:
             account = find_account(request.user)
         except WrongPassword:
@@ -128,30 +154,26 @@ class SessionKeeper:
             raise
         if not self.tickets.holds(account.name, account.uid):
             raise Refused("no_ticket", _LOG_IN_AGAIN)
+        check_membership(account, self.site().group)
+        return account
+
+    def _script(self, request: Submit | Estimate, account: Account, key: str, log_path: Path) -> str:
+        """Return the script of what was asked for, bounded by the site's facts."""
         site = self.site()
-        check_membership(account, site.group)
-        script = render_session(
+        asked = Wishes(request.profile, request.gpus, request.hours, request.account, request.qos, request.reservation)
+        return render_session(
             site,
-            find_profile(site.profiles, request.profile),
+            settle(site, asked, date.today()),
             user=account.name,
-            account=site.slurm.account,
-            session_key=request.session_key,
-            log_path=session_log(account, request.session_key),
+            session_key=key,
+            log_path=log_path,
             templates=self.templates,
         )
-        order = {
-            "session_key": request.session_key,
-            # The profile, for a hub that has lost everything but the job.
-            "environment": {**request.environment, "DAVIDE_PROFILE": request.profile},
-            "script": script,
-            "mark": self.marker.mark(request.session_key, account.uid),
-        }
-        return account, order
 
     def cancel(self, request: Cancel) -> str:
         """End a session; return "gone" once no job is left and none can come, else "asked" or "waiting".
 
-        No ticket needed: ending what the broker itself began harms nobody, and must work after a day too.
+        No ticket needed for what the broker itself began: ending that harms nobody, and must work after a day too.
         """
         with self._locks.of(request.session_key):
             if self.ledger.find(request.session_key) is None:
@@ -178,6 +200,8 @@ class SessionKeeper:
     def _refuse_from_now_on(self, request: Cancel) -> None:
         """Close a session that was not heard of yet: what a hub that has died since sent may be read later."""
         who = find_account(request.user)
+        if not self.tickets.holds(who.name, who.uid):
+            raise Refused("no_ticket", f"{request.user} has no session {request.session_key}, and no valid log-in.")
         key = request.session_key
         self.ledger.closed(Entry(key, who.name, who.uid, who.gid, str(who.home), "", "", "closed"))
 
@@ -206,7 +230,7 @@ class SessionKeeper:
     def look(self, request: Look) -> str:
         """Return as JSON what Slurm tells the owner about a session's job: its last state, or that it is gone."""
         with self._locks.of(request.session_key):
-            return self._look(self._entry(request.session_key, request.user))
+            return self._look(self._within_reach(request.session_key, request.user))
 
     def _look(self, entry: Entry) -> str:
         account = _account(entry)
@@ -284,7 +308,7 @@ class SessionKeeper:
 
     def log(self, request: Log) -> str:
         """Return the last lines of a session's log, or nothing."""
-        entry = self._entry(request.session_key, request.user)
+        entry = self._within_reach(request.session_key, request.user)
         return owner.log_end(_account(entry), entry.key)
 
     def _jobs_of(self, entry: Entry, account: Account) -> list[OwnersJob]:
@@ -318,6 +342,13 @@ class SessionKeeper:
         if entry is None:
             raise Refused("unknown_session", f"{user} has no session {key}.")
         self._own(entry, user)
+        return entry
+
+    def _within_reach(self, key: str, user: str) -> Entry:
+        """Return the entry of a session that may have a job, or whose user is logged in: of others nothing is told."""
+        entry = self._entry(key, user)
+        if entry.state == "closed" and not self.tickets.holds(user, entry.uid):
+            raise Refused("ended", _OVER)
         return entry
 
     @staticmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -27,12 +27,15 @@ from davide_hub.broker.locks import Locks
 from davide_hub.broker.outcasts import Outcasts
 from davide_hub.broker.protocol import (
     ROOTS_OWN,
+    AboutJobs,
+    AboutSlurm,
     Answer,
     Ban,
     Cancel,
     Claim,
     Close,
     Done,
+    Estimate,
     Identity,
     Log,
     Login,
@@ -51,14 +54,24 @@ from davide_hub.broker.protocol import (
 from davide_hub.broker.sessions import Refused, SessionKeeper
 from davide_hub.broker.watch import Watch
 from davide_hub.facts import FactsError, OidcLogin, Site, load_site
+from davide_hub.plan import BadWish
 from davide_hub.profiles import UnknownProfile
+from davide_hub.questions import Outcome, Question, SlurmSilent
 from davide_hub.render import RenderError
 
 # Beyond this many at once a queue forms: each is a process, and starting Python costs 30 ms of a core.
 _AT_ONCE = 16
 _WAIT_SECONDS = 60
+# The hub asks Slurm one thing at a time, and does not wait long.
+_QUESTIONS_AT_ONCE = 2
+_QUESTION_WAIT_SECONDS = 3
+# One is enough: the hub asks seldom, and Slurm's controller thinks about each for a while.
+_ESTIMATES_AT_ONCE = 1
 # What people do. What the hub asks by itself, again and again, is in the journal only.
 AUDITED = (Login, Identity, Submit, Cancel, Claim, *ROOTS_OWN)
+# Whoever asks: a uid, or the name and address of a hub on another host. Nobody in particular may do what the hub may.
+Caller = int | str
+Ask = Callable[[Question, Collection[str]], Outcome]
 
 
 @dataclass
@@ -89,14 +102,19 @@ class Verbs:
     outcasts: Outcasts
     watch: Watch
     audit: Audit
+    # Only a hub on another host needs it; one on this host asks Slurm itself.
+    ask_slurm: Ask | None = None
     _identities: Identities = field(default_factory=Identities, init=False)
     _attempts: Attempts = field(default_factory=Attempts, init=False)
     _trying: Locks = field(default_factory=Locks, init=False)
     # Log-ins and jobs queue apart: wrong passwords, which PAM delays, must not hold up the others' sessions.
     _logins: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_AT_ONCE), init=False)
     _jobs: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_AT_ONCE), init=False)
+    _questions: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_QUESTIONS_AT_ONCE), init=False)
 
-    def answer(self, request: Request, caller: int = NOBODY) -> Reply:
+    _estimates: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(_ESTIMATES_AT_ONCE), init=False)
+
+    def answer(self, request: Request, caller: Caller = NOBODY) -> Reply:
         """Return the answer, or the refusal with its sentence; what others do wrong raises nothing.
 
         Parameters
@@ -104,16 +122,16 @@ class Verbs:
         request
             What is asked.
         caller
-            The uid of whoever asks; nobody in particular has no more rights than the hub.
+            Who asks.
         """
         reply = self._answer(request, caller)
         if isinstance(request, AUDITED):
             self.audit.write(**_line(request, reply, caller, self.tickets))
         return reply
 
-    def _answer(self, request: Request, caller: int) -> Reply:
+    def _answer(self, request: Request, caller: Caller) -> Reply:
         if isinstance(request, ROOTS_OWN) and caller != 0:
-            return Refusal(kind="not_allowed", sentence="Only root may give this order, on the hub's host.")
+            return Refusal(kind="not_allowed", sentence="Only root may give this order, on the broker's host.")
         try:
             return Answer(value=self._do(request))
         except Refused as refusal:
@@ -122,8 +140,12 @@ class Verbs:
             return Refusal(kind="wrong_password", sentence="Wrong user name or password.")
         except NotAllowed as refusal:
             return Refusal(kind="not_allowed", sentence=str(refusal))
+        except BadWish as error:
+            return Refusal(kind="bad_choice", sentence=str(error))
         except UnknownProfile as error:
             return Refusal(kind="unknown_profile", sentence=f"There is {error}.")
+        except SlurmSilent as silence:
+            return Refusal(kind="silent", sentence=str(silence))
         except (CannotTell, FactsError, RenderError) as error:
             return Refusal(kind="failed", sentence=f"The cluster's administrators must mend this: {error}.")
 
@@ -146,8 +168,16 @@ class Verbs:
             case Done():
                 self.outcasts.done(request.user, request.since)
                 return ""
+            case AboutJobs():
+                return self._ask_slurm(request.question, request.jobs)
+            case AboutSlurm():
+                return self._ask_slurm(request.question, ())
             case Ban() | Unban() | Revoke():
                 return self._order(request)
+            case Estimate():
+                self._refuse_outcast(request.user)
+                with _one_of(self._estimates, _QUESTION_WAIT_SECONDS):
+                    return self.sessions.estimate(request)
             case _:
                 with _one_of(self._jobs):
                     return self._of_a_session(request)
@@ -169,6 +199,12 @@ class Verbs:
                 return self.sessions.claim(request)
             case Log():
                 return self.sessions.log(request)
+
+    def _ask_slurm(self, question: Question, jobs: Collection[str]) -> str:
+        if self.ask_slurm is None:
+            raise Refused("not_allowed", "The hub on this host asks Slurm itself.")
+        with _one_of(self._questions, _QUESTION_WAIT_SECONDS):
+            return json.dumps(asdict(self.ask_slurm(question, jobs)))
 
     def _identify(self, request: Identity) -> str:
         site = self.site_file.read()
@@ -241,7 +277,7 @@ class Verbs:
             return self.tickets.holds(user, None)
 
 
-def _line(request: Request, reply: Reply, caller: int, tickets: Tickets) -> dict[str, object]:
+def _line(request: Request, reply: Reply, caller: Caller, tickets: Tickets) -> dict[str, object]:
     """Return what the audit trail says of a request: named one by one, so that no secret slips in with a new field."""
     names = ("verb", "user", "address", "server", "profile", "session_key", "reason")
     line: dict[str, object] = {name: getattr(request, name) for name in names if hasattr(request, name)}
@@ -254,8 +290,8 @@ def _line(request: Request, reply: Reply, caller: int, tickets: Tickets) -> dict
 
 
 @contextmanager
-def _one_of(places: threading.Semaphore) -> Iterator[None]:
-    if not places.acquire(timeout=_WAIT_SECONDS):
+def _one_of(places: threading.Semaphore, seconds: float = _WAIT_SECONDS) -> Iterator[None]:
+    if not places.acquire(timeout=seconds):
         raise Refused("busy", "Too many people are doing this right now. Try again in a minute.")
     try:
         yield

@@ -1,0 +1,79 @@
+// The plugins that JupyterLab starts.
+
+import { endSession, isGone, lastPage, watchConnection, why } from "./ending.js";
+import { Facts } from "./facts.js";
+import { saveAll, unsaved } from "./saving.js";
+import { statusItem } from "./statusbar.js";
+import { texts } from "./texts.js";
+import { warnOfIdleness, warnOfTheEnd } from "./warnings.js";
+
+/** The packages of JupyterLab that are used here. */
+export const PACKAGES = {
+  application: "@jupyterlab/application",
+  apputils: "@jupyterlab/apputils",
+  coreutils: "@jupyterlab/coreutils",
+  docmanager: "@jupyterlab/docmanager",
+  mainmenu: "@jupyterlab/mainmenu",
+  services: "@jupyterlab/services",
+  statusbar: "@jupyterlab/statusbar",
+  widgets: "@lumino/widgets",
+};
+
+const COMMAND = "davide-hub:end-session";
+
+/** Return the plugins; `style` is the address of the stylesheet. */
+export function plugins(lab, style) {
+  // Set by the one, used by the other.
+  const session = {};
+  return [
+    {
+      id: "davide-hub:session",
+      description: "Shows time left and use of the session, warns of its end, and ends it.",
+      autoStart: true,
+      requires: [lab.docmanager.IDocumentManager],
+      optional: [lab.statusbar.IStatusBar, lab.apputils.ICommandPalette, lab.mainmenu.IMainMenu],
+      activate: (app, documents, statusBar, palette, menu) => {
+        addStyle(style);
+        Object.assign(session, watched(lab, app, documents));
+        const { facts, end } = session;
+        app.commands.addCommand(COMMAND, { label: texts.endCommand, caption: texts.endCaption, execute: end });
+        palette?.addItem({ command: COMMAND, category: texts.category });
+        menu?.fileMenu.addGroup([{ command: COMMAND }], 200);
+        statusBar?.registerStatusItem("davide-hub:session", {
+          item: statusItem(lab, facts, end),
+          align: "right",
+          rank: 1000,
+        });
+        facts.begin();
+      },
+    },
+    {
+      id: "davide-hub:connection-lost",
+      description: "Says what became of a session that does not answer.",
+      autoStart: true,
+      provides: lab.application.IConnectionLost,
+      activate: () => async () => {
+        if (session.facts && (await isGone(session.facts))) session.showOver(why(session.facts));
+      },
+    },
+  ];
+}
+
+function watched(lab, app, documents) {
+  const { Notification } = lab.apputils;
+  const facts = new Facts(lab, app);
+  const showOver = lastPage(lab, facts, () => unsaved(app, documents).map((context) => context.path));
+  const save = async (asked) => {
+    const { count, problems } = await saveAll(lab, app, documents);
+    for (const problem of problems) Notification.error(problem, { autoClose: false });
+    if (asked) Notification.success(count ? texts.saved(count - problems.length) : texts.nothingToSave);
+  };
+  warnOfTheEnd(lab, facts, save);
+  warnOfIdleness(lab, facts);
+  watchConnection(lab, facts, showOver);
+  return { facts, showOver, end: () => endSession(lab, facts, save, showOver) };
+}
+
+function addStyle(address) {
+  document.head.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href: address }));
+}

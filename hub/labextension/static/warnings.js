@@ -1,0 +1,92 @@
+// Warnings: of the time limit, and of the end for lack of use.
+
+import { texts } from "./texts.js";
+
+const SAVE_AGAIN = 10_000;
+
+/** A notification that is shown, changed and taken away as often as wanted. */
+class Notice {
+  constructor(Notification) {
+    this.Notification = Notification;
+    this.id = null;
+    this.text = "";
+  }
+
+  show(kind, text, actions) {
+    if (text === this.text && this.id) return;
+    this.text = text;
+    if (this.id && this.Notification.update({ id: this.id, message: text, type: kind, actions })) return;
+    this.id = this.Notification.emit(text, kind, { autoClose: false, actions });
+  }
+
+  hide() {
+    if (this.id) this.Notification.dismiss(this.id);
+    this.id = null;
+    this.text = "";
+  }
+}
+
+/** Warn of the time limit, and save everything at each warning and from the last moments on. */
+export function warnOfTheEnd(lab, facts, save) {
+  const { Notification } = lab.apputils;
+  const notice = new Notice(Notification);
+  let reached = Infinity;
+  let savedLast = 0;
+  const saveAll = { label: texts.saveAll, callback: () => save(true), displayType: "accent" };
+
+  facts.onNews(({ latest, left, over }) => {
+    if (over) notice.hide();
+    if (over || !latest || left === null) return;
+    const { warn_seconds: times, saving } = latest.walltime;
+    const due = Math.min(...times.filter((one) => left <= one));
+    if (due === Infinity) {
+      notice.hide(); // the limit was raised
+      reached = Infinity;
+    }
+    if (due < reached) {
+      reached = due;
+      notice.hide();
+      notice.show(due === Math.min(...times) ? "error" : "warning", texts.warned(left), [saveAll]);
+      save(false);
+    }
+    if (saving && Date.now() - savedLast > SAVE_AGAIN) {
+      if (!savedLast) {
+        notice.hide();
+        notice.show("error", texts.saving(left), [saveAll]);
+      }
+      savedLast = Date.now();
+      save(false);
+    }
+  });
+}
+
+/** Warn that the session is about to end for lack of use; a button says that somebody is there. */
+export function warnOfIdleness(lab, facts) {
+  const { Notification } = lab.apputils;
+  const notice = new Notice(Notification);
+  const here = {
+    label: texts.here,
+    displayType: "accent",
+    callback: async (event) => {
+      event.preventDefault(); // it goes when the session has heard
+      try {
+        facts.take(await facts.request("here", "POST"));
+        notice.hide();
+      } catch {
+        Notification.error(texts.hereFailed);
+      }
+    },
+  };
+
+  facts.onNews(({ latest, idleLeft, over }) => {
+    if (over) notice.hide();
+    if (over || !latest || idleLeft === null) return;
+    if (idleLeft > latest.idle.warn_seconds) notice.hide();
+    else notice.show("warning", texts.idle(latest.idle.limit_seconds - idleLeft, roundedUp(idleLeft)), [here]);
+  });
+}
+
+// In minutes, so that a screen reader does not count seconds aloud.
+function roundedUp(seconds) {
+  return 60 * Math.max(1, Math.ceil(seconds / 60));
+}

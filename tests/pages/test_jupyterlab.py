@@ -1,0 +1,239 @@
+"""What a student sees of their session in JupyterLab: real hub, proxy and session, in Chromium; Slurm is pretended."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+from support.axe import findings
+from support.lab import open_file, run_cell, type_into
+from support.real_hub import RealHub
+from support.real_session import KERNEL, RealSessions
+
+GIB = 2**30
+TWO_GPUS = {
+    "state": "read",
+    "gpus": [
+        {"name": "Tesla P100-SXM2-16GB", "use_percent": use, "memory_bytes": 16 * GIB, "memory_used_bytes": 3 * GIB}
+        for use in (37, 91)
+    ],
+}
+# A training that saves when it is told, and goes on for longer than the session.
+TRAINING = """
+import time
+from davide_course import walltime
+step = 0
+with walltime.watch() as end:
+    while not end.is_near:
+        step += 1
+        time.sleep(0.01)
+open("checkpoint", "w").write(f"saved at step {step}")
+print("saved")
+"""
+
+
+def site_facts(site: dict[str, Any]) -> None:
+    """Let sessions without a GPU end for lack of use."""
+    site["profiles"][2]["idle_minutes"] = 10
+
+
+@pytest.fixture(scope="module")
+def sessions(hub: RealHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealSessions]:
+    """Let jobs be real sessions."""
+    running = RealSessions(hub.slurm, hub.folder / "site.yml", tmp_path_factory.mktemp("sessions"))
+    hub.slurm.runs_at_once = True
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def lab(hub: RealHub, sessions: RealSessions, seat: Callable[..., Page]) -> Callable[..., Page]:
+    """Return a function that starts somebody's session by the form and returns the page with JupyterLab."""
+
+    def start(name: str, profile: str = "One GPU", *, minutes: float = 120, **browser: Any) -> Page:
+        sessions.minutes = minutes
+        page = seat(name, **browser)
+        page.set_default_timeout(60_000)
+        page.goto(f"{hub.url}/hub/spawn")
+        page.get_by_role("radio", name=profile).check()
+        page.get_by_role("button", name="Start").click()
+        page.wait_for_url(f"**/user/{name}/lab**", timeout=120_000)
+        shown(page)
+        return page
+
+    return start
+
+
+def pretend(page: Page, **changes: Any) -> None:
+    """Let the page hear other facts than the session's own from now on."""
+
+    def answer(route: Any) -> None:
+        facts = route.fetch().json()
+        for name, value in changes.items():
+            facts[name] = facts[name] | value
+        route.fulfill(json=facts)
+
+    page.route("**/davide/facts*", answer)
+    page.reload()
+    shown(page)
+
+
+def shown(page: Page) -> None:
+    """Wait until JupyterLab shows the session's facts."""
+    expect(page.locator(".davide-left")).not_to_be_empty(timeout=120_000)
+
+
+def toast(page: Page, text: str) -> Locator:
+    """Return the notification with a text."""
+    return page.locator(".jp-toastContainer").get_by_text(text)
+
+
+def last_page(page: Page) -> Locator:
+    """Return what lies over the page when the session has ended."""
+    return page.get_by_role("dialog", name=re.compile("session has ended|ended this session", re.IGNORECASE))
+
+
+def ours(page: Page) -> list[str]:
+    """Return what axe finds in our parts of the page; JupyterLab's own are not ours to mend."""
+    found = [(one["id"], str(node["target"])) for one in findings(page) for node in one["nodes"]]
+    return [f"{rule}: {target}" for rule, target in found if "davide" in target]
+
+
+def test_the_status_bar_tells_time_left_and_that_nothing_is_known_of_the_gpu(lab, picture):
+    page = lab("student01")
+    expect(page.locator(".davide-left")).to_have_text(re.compile(r"^(2 h|1 h 59 min) left$"))
+    expect(page.locator(".davide-gpu")).to_have_text("GPU: no driver here")
+    expect(page.get_by_role("group", name="This session")).to_be_visible()
+    picture(page, "lab-status")
+    assert ours(page) == []
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_status_bar_shows_gpus_memory_and_cores(lab, sessions, picture, dark):
+    name = f"student{31 + dark}"
+    if dark:
+        choose_dark_theme(sessions.home(name))
+    page = lab(name, "Four GPUs")
+    used = {"used_bytes": int(2.1 * GIB), "limit_bytes": 6 * GIB}
+    pretend(page, gpus=TWO_GPUS, memory=used, cpu={"cores_used": 1.25, "cores": 4})
+    expect(page.locator(".davide-gpu")).to_have_text(re.compile("^2 . Tesla P100-SXM2-16GB 37, 91 %$"))
+    expect(page.locator(".davide-memory")).to_have_text("2.1 of 6.0 GB")
+    expect(page.locator(".davide-cpu")).to_have_text(re.compile(r"^1\.\d of 4 cores$"))
+    expect(page.locator(".davide-gpu")).to_have_attribute("aria-label", re.compile("91 % in use, 3.0 of 16 GB"))
+    picture(page, f"lab-use-{'dark' if dark else 'light'}")
+    assert ours(page) == []
+
+
+def choose_dark_theme(home: Path) -> None:
+    """Write down what the menu Settings, Theme writes down."""
+    file = home / ".jupyter/lab/user-settings/@jupyterlab/apputils-extension/themes.jupyterlab-settings"
+    file.parent.mkdir(parents=True)
+    file.write_text('{"theme": "JupyterLab Dark"}')
+
+
+def test_the_button_saves_and_ends_by_keyboard_after_a_question(lab, hub, sessions, picture):
+    page = lab("student02")
+    (sessions.home("student02") / "notes.txt").write_text("")
+    open_file(page, "notes.txt")
+    type_into(page, "not saved yet")
+    button = page.get_by_role("button", name="End session")
+    button.focus()
+    page.keyboard.press("Enter")
+    question = page.get_by_role("dialog")
+    expect(question).to_contain_text("End this session?")
+    picture(page, "lab-end-question")
+    page.keyboard.press("Enter")  # on "Go on working", where the focus is
+    expect(question).to_be_hidden()
+    assert hub.slurm.newest("student02").state == "RUNNING"
+    button.focus()
+    page.keyboard.press("Enter")
+    question.get_by_role("button", name="End session").click()
+    expect(last_page(page)).to_contain_text("You ended this session")
+    assert (sessions.home("student02") / "notes.txt").read_text() == "not saved yet"
+    picture(page, "lab-over-by-you")
+    assert ours(page) == []
+    page.keyboard.press("Enter")  # on the link, where the focus is
+    page.wait_for_url("**/hub/spawn")
+    assert hub.slurm.newest("student02").state == "CANCELLED"
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_short_session_warns_saves_and_says_why_it_ended(lab, hub, sessions, picture, wait_for, dark):
+    name = f"student{41 + dark}"
+    home = sessions.home(name)
+    (home / "notes.txt").write_text("")
+    cell = {"cell_type": "code", "source": TRAINING, "metadata": {}, "outputs": [], "execution_count": None, "id": "a"}
+    kernel = {"kernelspec": {"name": KERNEL, "display_name": "Python", "language": "python"}}
+    book = {"cells": [cell], "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
+    (home / "training.ipynb").write_text(json.dumps(book))
+    if dark:
+        choose_dark_theme(home)
+    page = lab(name, minutes=2)
+    open_file(page, "training.ipynb")
+    run_cell(page)
+    open_file(page, "notes.txt")
+    type_into(page, "typed before the warning")
+    expect(toast(page, "This session ends in")).to_be_visible(timeout=90_000)
+    wait_for(lambda: (home / "notes.txt").read_text() == "typed before the warning", "the edit to be saved", 30)
+    type_into(page, " and after it")
+    expect(page.get_by_role("button", name="Save all now")).to_be_in_viewport(ratio=1)
+    picture(page, f"lab-warning-{'dark' if dark else 'light'}")
+    wait_for((home / "checkpoint").exists, "the training to save", 90)
+    expect(toast(page, "is being saved")).to_be_visible()
+    wait_for(lambda: (home / "notes.txt").read_text() == "typed before the warning and after it", "the rest", 30)
+    wait_for(lambda: "saved" in (home / "training.ipynb").read_text().split('"outputs"')[1], "the output", 30)
+    hub.slurm.end(hub.slurm.newest(name).number, "TIMEOUT")
+    expect(last_page(page)).to_contain_text("time limit", timeout=60_000)
+    picture(page, f"lab-over-time-limit-{'dark' if dark else 'light'}")
+    page.get_by_role("link", name="Start a new session").click()
+    page.wait_for_url("**/hub/spawn")
+    expect(page.locator("#session-ended")).to_contain_text("time limit")
+
+
+def test_a_session_whose_node_failed_leads_to_the_reason(lab, hub, picture):
+    page = lab("student03")
+    hub.slurm.end(hub.slurm.newest("student03").number, "NODE_FAIL")
+    expect(last_page(page)).to_contain_text("This session has ended", timeout=90_000)
+    page.get_by_role("link", name="Start a new session").click()
+    expect(page.locator("#session-ended")).to_contain_text("node")
+
+
+def test_what_cannot_be_saved_under_its_name_is_saved_beside_it(lab, sessions, wait_for):
+    home = sessions.home("student04")
+    (home / "notes.txt").write_text("first")
+    page = lab("student04", minutes=120)
+    open_file(page, "notes.txt")
+    type_into(page, " and mine")
+    notes = home / "notes.txt"
+    notes.write_text("somebody else's")
+    # JupyterLab takes what is a second younger for its own.
+    os.utime(notes, (notes.stat().st_atime, notes.stat().st_mtime + 10))
+    sessions.warn("student04")
+    copy = wait_for(lambda: list(home.glob("notes.unsaved-*.txt")), "a copy", 60)
+    assert copy[0].read_text() == "first and mine"
+    assert (home / "notes.txt").read_text() == "somebody else's"
+    expect(toast(page, "could not be saved")).to_be_visible()
+
+
+def test_an_idle_session_is_warned_of_and_i_am_here_keeps_it(lab, picture):
+    page = lab("student05", "No GPU")
+    pretend(page, idle={"left_seconds": 170})
+    warning = toast(page, "Nothing has run here for 7 minutes. This session ends in 3 minutes for lack of use")
+    expect(page.get_by_role("button", name="I am here")).to_be_in_viewport(ratio=1)
+    picture(page, "lab-idle")
+    page.unroute("**/davide/facts*")
+    with page.expect_response("**/davide/here*") as heard:
+        page.get_by_role("button", name="I am here").click()
+    assert heard.value.json()["idle"] | {"idle_seconds": 0} == {
+        "idle_seconds": 0,
+        "limit_seconds": 600,
+        "left_seconds": 600,
+        "warn_seconds": 300,
+    }
+    expect(warning).to_be_hidden()
