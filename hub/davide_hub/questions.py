@@ -23,11 +23,11 @@ COMMANDS: dict[Question, tuple[str, ...]] = {
     # All stands before the reason, which may be any text. %B is the node where the script runs, %V %S %e are the times
     # of submission, start (of a waiting job: as Slurm plans it) and end, %Q is the priority. --all: jobs in partitions
     # that are hidden too.
-    "queue": ("squeue", "--all", "--states=all", "--format=%i|%T|%B|%U|%P|%Q|%V|%S|%e|%r"),
+    "queue": ("squeue", "--local", "--all", "--states=all", "--format=%i|%T|%B|%U|%P|%Q|%V|%S|%e|%r"),
     # From 23.11 on: one RPC that takes none of the controller's locks, and tells nothing but the state.
-    "states": ("squeue", "--only-job-state", "--states=all", "--format=%i|%T"),
+    "states": ("squeue", "--local", "--only-job-state", "--states=all", "--format=%i|%T"),
     "accounting": ("sacct", "--noheader", "--parsable2", "--allocations", "--format=JobIDRaw,State,NodeList,UID"),
-    "marks": ("squeue", "--all", "--format=%i|%T|%u|%k"),
+    "marks": ("squeue", "--local", "--all", "--format=%i|%T|%u|%k"),
     "version": ("squeue", "--version"),
     # For the session form. A line for each node and partition; no size after ":", so that nothing is cut off.
     "nodes": (

@@ -77,10 +77,14 @@ function follow() {
     lost.hidden = true;
     const event = JSON.parse(message.data);
     if (event.ready) tell();
-    if (event.ready || event.failed) {
+    if (event.ready) {
       source.close();
-      // The hub leads on from here: to JupyterLab, or to the page that says what went wrong.
+      // The hub leads on from here, to JupyterLab.
       window.location.reload();
+    } else if (event.failed) {
+      // The hub's page says what went wrong. But also a hub that is being stopped says so of each start that it leaves
+      // off; a reload at once would leave its last words, or its absence, in the place of this page.
+      again();
     } else {
       show(event);
     }

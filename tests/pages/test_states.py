@@ -136,10 +136,9 @@ def test_a_page_survives_that_the_hub_is_away(hub, seat, looks_right):
     page = seat("student06")
     job = waits(hub, page, "student06", "Resources")
     expect(page.locator("#session-news")).to_contain_text("all fitting GPUs", timeout=30_000)
-    hub.end()
-    expect(page.locator("#session-lost")).to_be_visible(timeout=30_000)
-    looks_right(page, "hub-away")
-    hub.run()
+    with hub.away():
+        expect(page.locator("#session-lost")).to_be_visible(timeout=30_000)
+        looks_right(page, "hub-away")
     expect(page.locator("#session-news")).to_contain_text("all fitting GPUs", timeout=60_000)
     expect(page.locator("#session-lost")).to_be_hidden()
     hub.slurm.run(job.number)

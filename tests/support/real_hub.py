@@ -90,6 +90,15 @@ class RealHub:
         """End the hub itself; broker, proxy and sessions go on."""
         self._hub.close()
 
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """End the hub, and run it again afterwards, whatever happened meanwhile."""
+        self.end()
+        try:
+            yield
+        finally:
+            self.run()
+
     def browser(self) -> requests.Session:
         """Return a browser without cookies."""
         made = requests.Session()

@@ -392,4 +392,4 @@ def test_without_more_words_the_hub_runs_the_commands_itself(tmp_path, monkeypat
     (tmp_path / "squeue").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     outcome = asyncio.run(SlurmView().ask("states", frozenset({"21", "20"})))
-    assert outcome.out.split() == ["--only-job-state", "--states=all", "--format=%i|%T", "--jobs=20,21"]
+    assert outcome.out.split() == ["--local", "--only-job-state", "--states=all", "--format=%i|%T", "--jobs=20,21"]
