@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 from jupyterhub.handlers.base import BaseHandler
 from jupyterhub.handlers.pages import HealthCheckHandler
 from jupyterhub.utils import maybe_future
-from tornado.httputil import HTTPServerRequest
+from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
 from tornado.web import Application
 
 from davide_hub.bounds import Bounds
@@ -80,7 +80,14 @@ class PacedApplication(Application):
     """JupyterHub's web application, with a turnstile before all handlers but the health check, and bounds.
 
     What it is told of a browser's address is put right first: the log and the audit trail have it from there.
+
+    Attributes
+    ----------
+    leaving
+        Whether the hub ends: a request is then left without an answer, as if nobody listened any more.
     """
+
+    leaving = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -93,6 +100,10 @@ class PacedApplication(Application):
 
     def find_handler(self, request: HTTPServerRequest, **more: Any) -> Any:
         """Return who answers a request."""
+        if self.leaving:
+            # On a connection that the proxy has kept; its end tells the proxy, and this is who hears of it.
+            request.connection.stream.close()  # type: ignore[union-attr]
+            return HTTPMessageDelegate()
         request.remote_ip = caller_address(request)
         return super().find_handler(request, **more)
 

