@@ -22,6 +22,7 @@ from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
 from tornado.web import Application
 
 from davide_hub.bounds import Bounds
+from davide_hub.recognised import Recognised
 from davide_hub.whence import caller_address
 
 _START = re.compile(r".*/(spawn(/[^/]+){0,2}|users/[^/]+/(server|servers/[^/]+))")
@@ -85,6 +86,8 @@ class PacedApplication(Application):
     ----------
     leaving
         Whether the hub ends: a request is then left without an answer, as if nobody listened any more.
+    seen_cookies
+        The number of the user of each log-in cookie that was good once; see `Recognised`.
     """
 
     leaving = False
@@ -92,6 +95,7 @@ class PacedApplication(Application):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.bounds = Bounds()
+        self.seen_cookies: dict[str, int] = {}
 
     def start_request(self, server_conn: Any, request_conn: Any) -> Any:
         """Return what reads a request."""
@@ -114,7 +118,7 @@ class PacedApplication(Application):
 
 @cache
 def paced(handler: Any) -> Any:
-    """Return a handler that waits for its turn before it does anything."""
+    """Return a handler that waits for its turn before it does anything, and recognises who was here before."""
     if not issubclass(handler, BaseHandler) or issubclass(handler, HealthCheckHandler):
         return handler
 
@@ -122,7 +126,7 @@ def paced(handler: Any) -> Any:
         await turn(start=is_start(self.request))
         await maybe_future(handler.prepare(self))
 
-    return type(handler.__name__, (handler,), {"prepare": prepare, "__module__": handler.__module__})
+    return type(handler.__name__, (Recognised, handler), {"prepare": prepare, "__module__": handler.__module__})
 
 
 def is_start(request: HTTPServerRequest) -> bool:

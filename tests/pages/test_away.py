@@ -54,7 +54,11 @@ def test_a_form_that_is_sent_meanwhile_is_not_sent_again_but_shown(hub, seat):
 def test_programs_are_told_in_few_words_as_before(hub):
     browser = hub.browser()
     with hub.away():
-        for method, headers in (("GET", {}), ("GET", {"Accept": "application/json"}), ("DELETE", {"Accept": "text/html"})):
+        for method, headers in (
+            ("GET", {}),
+            ("GET", {"Accept": "application/json"}),
+            ("DELETE", {"Accept": "text/html"}),
+        ):
             answer = browser.request(method, f"{hub.url}/hub/api/user", headers=headers, timeout=10)
             assert (answer.status_code, answer.text) == (503, "Service Unavailable")
             assert "Content-Type" not in answer.headers
