@@ -32,6 +32,13 @@ SABOTAGE = {
         ("np.sum(by_pixel, axis=1)", "np.mean(by_pixel, axis=1)"),
         "The log-likelihood is averaged over the pixels",
     ),
+    "08_generative_adversarial_networks": (
+        (
+            "optimiser.apply(slopes, discriminator.trainable_variables)",
+            "optimiser.build(discriminator.trainable_variables)",
+        ),
+        "The discriminator didn't move",
+    ),
     "09_best_practices": (
         ("variable.assign(value)", "variable.numpy()"),
         "The optimiser's state is lost",
