@@ -342,9 +342,9 @@ latent = 16
 
 
 def draws_of(generator, count=8):
-    """Return draws from a generator, each of as many images as there are for training."""
+    """Return draws from a generator, each of as many images as there are for training (at most 10,000)."""
     keys = [(777, draw) for draw in range(count)]
-    return [generator(tf.random.stateless_normal((len(train), latent), key)).numpy() for key in keys]
+    return [generator(tf.random.stateless_normal((judge.draw_size, latent), key)).numpy() for key in keys]
 
 
 def play_with_digits(penalty):
@@ -353,7 +353,7 @@ def play_with_digits(penalty):
     pixels = train.shape[1]
     forger, critic = network(latent, (128, 128), pixels, "sigmoid"), network(pixels, (128, 128), 1)
     how = {"batch": 256, "penalty": penalty, "memory": 0.995, "betas": (0.0, 0.99)}
-    return forger, play(forger, critic, train, 4000, (2e-3, 2e-3), **how)[0]
+    return forger, play(forger, critic, train, 4000, (4e-3, 4e-3), **how)[0]
 
 
 # %%
@@ -379,7 +379,7 @@ names, counts = np.unique(images.train_labels, return_counts=True)
 groups = [train[images.train_labels == name] for name in names]
 normal = [random.multivariate_normal(one.mean(0), np.cov(one.T), len(one), method="eigh") for one in groups]
 simple = judge.distance(np.concatenate(normal).clip(0, 1).astype("float32"))
-again = [judge.distance(random.choice(train, len(train))) for _ in range(8)]
+again = [judge.distance(random.choice(train, judge.draw_size)) for _ in range(8)]
 bars = {
     "training images (floor)": 1.0,
     "penalty and average, 8 draws": verdicts[0].distance,
@@ -393,8 +393,8 @@ plots.bars(bars, "Frechet distance to the test images, in floors", 2)
 
 # %% tags=["aside"]
 best = verdicts[0]
-print(f"one draw of {len(train)} from the generator: {best.single:.2f} floors, spread {best.spread:.2f}")
-print(f"one draw of {len(train)} from the training images: {np.mean(again):.2f} floors, spread {np.std(again):.2f}")
+print(f"one draw of {judge.draw_size} from the generator: {best.single:.2f} floors, spread {best.spread:.2f}")
+print(f"one draw of {judge.draw_size} from the training images: {np.mean(again):.2f} floors, spread {np.std(again):.2f}")
 print(f"mean distance to the nearest training image: {best.novelty:.2f} of that of a test image (copies: 0)")
 share = np.bincount(judge.classes(np.concatenate(draws_of(calm))).argmax(axis=1), minlength=10)
 plots.bars({f"digit {name}": count / share.sum() for name, count in enumerate(share)}, "share of the samples", 3)

@@ -118,3 +118,11 @@ def test_the_distance_is_that_of_two_normal_distributions(lesson08: Any) -> None
     assert frechet(some, some + np.array([3, 0, 4])) == pytest.approx(25)
     # Twice the spread: the trace of (2 - 1)^2 times the covariance.
     assert frechet(some, 2 * some - some.mean(axis=0)) == pytest.approx(np.trace(np.cov(some.T)))
+
+
+def test_copies_are_at_no_distance_from_the_training_images(lesson08: Any) -> None:
+    from davide_course.judge import to_nearest
+
+    train = np.random.default_rng(0).random((40, 6))
+    assert to_nearest(train[:10], train) == pytest.approx(0, abs=1e-6)
+    assert to_nearest(train[:10] + np.array([0, 0, 0, 0, 0, 9]), train) > 8

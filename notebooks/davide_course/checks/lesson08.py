@@ -63,9 +63,10 @@ def report(even: Any, uneven: Any, calm: Any, wild: Any, mode: str = "fast") -> 
     """
     images = data.load_images(mode)
     judge = Judge(images)
-    count = len(images.train)
-    verdict = judge.verdict([draw(calm, count, number) for number in range(DRAWS)])
-    without = judge.verdict([draw(wild, count, number) for number in range(DRAWS)])
+    verdict, without = (
+        judge.verdict([draw(generator, judge.draw_size, number) for number in range(DRAWS)])
+        for generator in (calm, wild)
+    )
     good, collapsed = shares(draw(even, 8000, 0)), shares(draw(uneven, 8000, 0))
     on_ring = (
         Band("ring: share of the rarest mode", ">=", 0.05, float(good.min())),
