@@ -287,7 +287,8 @@ _, axes = plt.subplots(1, 4, figsize=(13, 3.3))
 for axis, (name, cloud) in zip(axes, drawn.items(), strict=False):
     axis.scatter(*cloud.T, s=4, alpha=0.3, linewidths=0)
     axis.scatter(*CENTRES.T, s=60, facecolors="none", edgecolors="0.4")
-    axis.set(title=f"{name}: {shares(cloud).sum():.0%} good", xlim=(-2.7, 2.7), ylim=(-2.7, 2.7), aspect="equal")
+    rim = max(2.7, 1.05 * np.abs(cloud).max())
+    axis.set(title=f"{name}: {shares(cloud).sum():.0%} good", xlim=(-rim, rim), ylim=(-rim, rim), aspect="equal")
 for name, losses in {"even": losses_even, "uneven": losses_uneven}.items():
     axes[3].plot(np.linspace(0, 1, len(losses) // 20), losses.reshape(-1, 20).mean(axis=1), label=name)
 axes[3].axhline(np.log(4), color="0.5", linestyle=":")
@@ -331,8 +332,7 @@ print(f"{images.source}: the judge names {named:.1%} of the test images rightly;
 # so that a discriminator that is steep around real images pays for it. At the fixed point it costs nothing, since there
 # $D$ is flat; near it, it damps the circling of the two players. And it keeps $D$ from learning the training images by
 # heart, as spikes. **Averaged weights**: each step of $G$ is a noisy answer to a moving opponent; the average
-# $\bar\theta \leftarrow \mu \bar\theta + (1 - \mu)\, \theta$ over the last few hundred steps is better than any
-# one of them.
+# $\bar\theta \leftarrow \mu \bar\theta + (1 - \mu)\, \theta$ over the last few hundred steps is quieter [6].
 #
 # **Prediction 3.** The Frechet distance in floors: with both, with the penalty alone, and with neither?
 
@@ -394,7 +394,7 @@ plots.bars(bars, "Frechet distance to the test images, in floors", 2)
 # %% tags=["aside"]
 best = verdicts[0]
 print(f"one draw of {judge.draw_size} from the generator: {best.single:.2f} floors, spread {best.spread:.2f}")
-print(f"one draw of {judge.draw_size} from the training images: {np.mean(again):.2f} floors, spread {np.std(again):.2f}")
+print(f"one draw of {judge.draw_size} from the training set: {np.mean(again):.2f} floors, spread {np.std(again):.2f}")
 print(f"mean distance to the nearest training image: {best.novelty:.2f} of that of a test image (copies: 0)")
 share = np.bincount(judge.classes(np.concatenate(draws_of(calm))).argmax(axis=1), minlength=10)
 plots.bars({f"digit {name}": count / share.sum() for name, count in enumerate(share)}, "share of the samples", 3)
@@ -402,9 +402,13 @@ plots.bars({f"digit {name}": count / share.sum() for name, count in enumerate(sh
 # %% [markdown]
 # Three lessons on judging. **One draw is noisy**: a draw of independent images has a few more of one digit and a few
 # less of another, while training and test images were split so that the shares agree. So even real images, drawn anew,
-# are beyond one floor. We therefore judge eight draws together, and show single ones beside them. **Copies would
+# are beyond one floor. We therefore judge eight draws together, and show single ones beside them; eight others, as the
+# report below takes them, still differ by a tenth or two. **Copies would
 # win**: the training images themselves reach the floor, so the distance to the nearest training image belongs to the
 # report. **All classes** have to appear; the judge's confidence says whether they look like one.
+#
+# And one on the cures: here the penalty does nearly all of it. Averaging adds little, since the learning rate has
+# shrunk to a twentieth by the end, which quiets the last steps as well.
 #
 # Width of the layers, learning rate, penalty, memory and the number of steps were chosen on images held out from the
 # training images; the test images were not asked.

@@ -52,6 +52,8 @@ SABOTAGE = {
         "That is the host from which the job was sent, here the log-in node",
     ),
 }
+# What the median over the seeds has to reach, where each seed may be somewhat worse: a band's name and its limit.
+MEDIANS = {"08_generative_adversarial_networks": ("digits: Frechet distance / floor", 1.25)}
 # Lessons with fewer than five plots.
 PLOTS = {"11_the_machine": 3}
 SEEDS = (0, 1, 2)
