@@ -110,6 +110,7 @@ def srun():
     while command[0].startswith("--"):
         command.pop(0)
     assert OPTIONS["distribution"] == "block" and OPTIONS["kill-on-bad-exit"] == "1", OPTIONS
+    signal.signal(signal.SIGTERM, lambda *_: None)  # Slurm sends it to the tasks too, and srun waits for their end
     count, each = int(OPTIONS["ntasks"]), int(os.environ["SLURM_TASKS_PER_NODE"].split("(")[0])
     tasks = {{}}
     for rank in range(count):

@@ -198,8 +198,10 @@ def _partition(site: Site, environ: Mapping[str, str], gpus: int) -> str:
     session = environ.get("SLURM_JOB_PARTITION", "")
     if not site.known:
         return session
-    fitting = [one["name"] for one in site.partitions if one["gpus"] >= gpus]
-    return session if session in fitting or not fitting else fitting[0]
+    # Where none has as many, the one with most says in the refusal how many there are.
+    enough = min(gpus, max(one["gpus"] for one in site.partitions))
+    fitting = [one["name"] for one in site.partitions if one["gpus"] >= enough]
+    return session if session in fitting else fitting[0]
 
 
 def _share(

@@ -198,6 +198,7 @@ class Asker:
 
     def __init__(self, number: str) -> None:
         self._number = number
+        self.calm = False  # whether the job's own processes tell how it is
         self._latest = Look("unknown")
         self._absent = 0
         self._hurry = threading.Event()
@@ -231,14 +232,16 @@ class Asker:
             self._absent = self._absent + 1 if found.phase == "absent" else 0
             if found.phase not in ("unknown", "absent"):
                 self._latest = found
+            asked = time.monotonic()
+            # In short waits, since calm may end at any time.
+            while not self._hurry.wait(0.5) and time.monotonic() - asked < pause(asked - began, calm=self.calm):
+                pass
             if self._hurry.is_set():
                 self._end.wait(1.0)
-            else:
-                self._hurry.wait(pause(time.monotonic() - began, found))
 
 
-def pause(seconds: float, found: Look) -> float:
+def pause(seconds: float, *, calm: bool) -> float:
     """Return how long to wait before Slurm is asked again; a class of students asks together."""
-    if found.phase == "running":
+    if calm:
         return 15.0
     return 2.0 if seconds < 30 else 5.0 if seconds < 300 else 10.0

@@ -97,8 +97,7 @@ def clean(line: str) -> str:
     """Return a line as it looks in the end: progress bars go back and write over themselves."""
     line = line.rstrip("\r").rpartition("\r")[2]
     while "\b" in line:
-        shorter = re.sub(r"[^\b]\b|^\b+", "", line)
-        line = shorter if shorter != line else line.replace("\b", "")
+        line = re.sub("^\b+|[^\b]\b", "", line)
     return line
 
 

@@ -25,6 +25,7 @@ LATE_FILES_SECONDS = 4.0
 HOPELESS_SECONDS = 20.0
 # A node that lost its power says nothing; Slurm itself notices after minutes.
 SILENT_SECONDS = 30.0
+UNEASY_SECONDS = 8.0  # then Slurm is asked more often
 LAST_LINES = 12
 _TASK = re.compile(r"srun: error: (\S+): tasks? ([\d,-]+): (.+)")
 _LAUNCH = re.compile(r"srun: error: (.*(?:launch|Unable to create step|create job step).*)")
@@ -235,8 +236,11 @@ class Watch:
         return any(time.monotonic() - one.heard < SILENT_SECONDS for one in self.members)
 
     def _listen(self) -> None:
+        """Tell processes that fell silent from a job that is only slow."""
         # If nothing is heard of all of them at once, it is the file system, or Slurm holds the job: it tells.
-        silent = [one for one in self.members if time.monotonic() - one.heard > SILENT_SECONDS]
+        now = time.monotonic()
+        self.asker.calm = self._met and all(now - one.heard < UNEASY_SECONDS for one in self.members)
+        silent = [one for one in self.members if now - one.heard > SILENT_SECONDS]
         if self._met and silent and len(silent) < len(self.members):
             raise CellFailed(
                 f"{_names(silent)} has not been heard of for {SILENT_SECONDS:g} s, while others have: "
@@ -245,21 +249,20 @@ class Watch:
 
     def _death(self) -> CellFailed:
         """Return what became of the job, from whoever was first."""
-        for line in self._said:
-            if found := _TASK.search(line):
-                for number in hostlist.expand(f"[{found[2]}]"):
-                    one = self.members[int(number)]
-                    # What a process tells of itself is better.
-                    one.failed = one.failed or {"text": found[3], "time": time.time(), "host": found[1]}
-        failed = [one for one in self.members if one.failed]
-        own = [one for one in failed if one.failed and not one.failed.get("told")]
+        own = [one for one in self.members if one.failed and not one.failed.get("told")]
         if own:
             return self._failure(min(own, key=lambda one: _order(one.failed or {})))
         if any(one.alone for one in self.members):
             return CellFailed(
                 f"Job {self.number} ended because it saw no sign of this notebook any more: its files in "
-                f"{self.folder.path} did not change. The file system may have stood still. {self._again()}"
+                f"{_near(self.folder.path)} did not change. The file system may have stood still. {self._again()}"
             )
+        # A process that could not say anything itself; what srun says of others after it is what became of them.
+        for found in filter(None, map(_TASK.search, self._said)):
+            one = self.members[int(hostlist.expand(f"[{found[2]}]")[0])]
+            if not one.failed:
+                one.failed, one.host = {"text": found[3]}, one.host or found[1]
+                return self._failure(one)
         return self._ending()
 
     def _failure(self, member: Member) -> CellFailed:
@@ -267,7 +270,7 @@ class Watch:
         others = len(self.members) - 1
         how, hint = _how(failed)
         parts = [
-            f"rank {member.rank} on {member.host or failed.get('host', 'an unknown node')} {how}, "
+            f"rank {member.rank} on {member.host} {how}, "
             f"{clock(self._passed())} after the start"
             + (f"; the other {others} {'were' if others > 1 else 'was'} ended." if others else "."),
         ]
