@@ -14,7 +14,7 @@ from pathlib import Path
 import davide_course
 
 COMMANDS = ("sbatch", "srun", "squeue", "scancel", "sacct")
-TEXT = r'''#!{python}
+TEXT = r"""#!{python}
 import json, os, re, signal, subprocess, sys, time
 from pathlib import Path
 
@@ -123,7 +123,9 @@ def srun():
             "SLURM_STEP_TASKS_PER_NODE": os.environ["SLURM_TASKS_PER_NODE"],
         }}
         tasks[rank] = subprocess.Popen(command, env=environ)
-    while any(one.poll() is None for one in tasks.values()):
+    alive = True
+    while alive:
+        alive = any(one.poll() is None for one in tasks.values())
         bad = {{rank: one.poll() for rank, one in tasks.items() if one.poll()}}
         for rank, status in bad.items():
             how = "Killed" if status == -9 else "Exited with exit code %d" % status
@@ -182,7 +184,7 @@ if sys.argv[1:2] == ["run-job"]:
     run_job()
 else:
     {{"sbatch": sbatch, "srun": srun, "squeue": squeue, "sacct": sacct, "scancel": scancel}}[Path(sys.argv[0]).name]()
-'''
+"""
 
 
 class FakeJobs:
@@ -192,7 +194,9 @@ class FakeJobs:
         self.state, self.bin = folder / "slurm", folder / "bin"
         self.state.mkdir()
         self.bin.mkdir()
-        text = TEXT.format(python=sys.executable, state=str(self.state), path=str(Path(davide_course.__file__).parent.parent))
+        text = TEXT.format(
+            python=sys.executable, state=str(self.state), path=str(Path(davide_course.__file__).parent.parent)
+        )
         for name in COMMANDS:
             (self.bin / name).write_text(text)
             (self.bin / name).chmod(0o755)

@@ -16,7 +16,7 @@ from davide_course.cell import magic, options, queue, watch
 from davide_course.cell.magic import CellInterrupted, Magic
 from davide_course.cell.options import Refused
 from davide_course.cell.screen import State
-from davide_course.cell.watch import CellFailed
+from davide_course.cell.verdict import CellFailed
 from fake_jobs import FakeJobs
 
 
@@ -54,6 +54,7 @@ def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Notebook:
     for name in [name for name in os.environ if name.startswith(("SLURM_", "DAVIDE_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("DAVIDE_SECRET", "7h15-15-4-t0k3n")
+    monkeypatch.setattr(watch, "LATE_FILES_SECONDS", 1.0)  # there is no other node
     (tmp_path / "a notebook's folder").mkdir()
     monkeypatch.chdir(tmp_path / "a notebook's folder")
     return Notebook(slurm)
@@ -104,7 +105,9 @@ def test_result_comes_back_and_output_of_all_is_shown(book: Notebook) -> None:
 
 
 def test_every_process_can_bring_back_something(book: Notebook) -> None:
-    book.run("--nodes 2 --gpus 4 --all-ranks --result found", WHO + "found = (here.rank, os.environ['CUDA_VISIBLE_DEVICES'])")
+    book.run(
+        "--nodes 2 --gpus 4 --all-ranks --result found", WHO + "found = (here.rank, os.environ['CUDA_VISIBLE_DEVICES'])"
+    )
     assert book.names["found"] == [(0, "0"), (1, "1"), (2, "0"), (3, "1")]
 
 
@@ -127,7 +130,10 @@ def test_modules_beside_the_notebook_are_found_and_disturb_nothing(book: Noteboo
 
 
 def test_steps_are_shown_as_they_come(book: Notebook) -> None:
-    book.run("", WHO + "import time\nfor i in range(3):\n    here.progress(i + 1, 8, loss=1 / (i + 1))\n    time.sleep(0.5)\n")
+    book.run(
+        "",
+        WHO + "import time\nfor i in range(3):\n    here.progress(i + 1, 8, loss=1 / (i + 1))\n    time.sleep(0.5)\n",
+    )
     shown = [one for one in book.screen.states if "step 2 of 8, loss 0.5" in one.text]
     assert shown
     assert shown[0].share == 0.25
@@ -182,7 +188,9 @@ def test_exception_is_told_by_its_last_lines_with_the_notebooks_line(book: Noteb
 def test_process_that_never_starts_is_named_within_the_patience(book: Notebook) -> None:
     book.slurm.tell("skips", "3")
     began = time.monotonic()
-    with pytest.raises(CellFailed, match="rank 3 on node2 did not start within 2 s, so the job was ended, with those that"):
+    with pytest.raises(
+        CellFailed, match="rank 3 on node2 did not start within 2 s, so the job was ended, with those that"
+    ):
         book.run("--nodes 2 --tasks 4 --patience 2", PID)
     assert time.monotonic() - began < 8
     assert not list(Path().glob("pid-*"))  # nobody has begun without it
@@ -213,7 +221,11 @@ def test_interrupt_cancels_a_job_that_waits_and_its_reason_was_shown(book: Noteb
     book.slurm.tell("hold", "Priority")
 
     def interrupt() -> None:
-        soon(lambda: any("waits: others are before you in the queue (Priority)" in one.text for one in book.screen.states))
+        soon(
+            lambda: any(
+                "waits: others are before you in the queue (Priority)" in one.text for one in book.screen.states
+            )
+        )
         os.kill(os.getpid(), signal.SIGINT)
 
     meanwhile(interrupt)
@@ -225,14 +237,16 @@ def test_interrupt_cancels_a_job_that_waits_and_its_reason_was_shown(book: Noteb
 def test_job_that_can_never_start_is_not_waited_for(book: Notebook, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "HOPELESS_SECONDS", 0.5)
     book.slurm.tell("hold", "QOSNotAllowed")
-    with pytest.raises(CellFailed, match=r"would never start: this QOS may not be used in the partition \(QOSNotAllowed\)"):
+    with pytest.raises(
+        CellFailed, match=r"would never start: this QOS may not be used in the partition \(QOSNotAllowed\)"
+    ):
         book.run("", "x = 1")
     assert book.slurm.states() == ["CANCELLED"]
 
 
 def test_what_slurm_refuses_is_told_in_its_words(book: Notebook) -> None:
     book.slurm.tell("refuses", "Invalid qos specification")
-    with pytest.raises(Refused, match="Slurm refused the job: .*Invalid qos specification. --show"):
+    with pytest.raises(Refused, match=r"Slurm refused the job: .*Invalid qos specification\. --show"):
         book.run("--qos gold", "x = 1")
 
 
@@ -269,11 +283,14 @@ def test_time_limit_is_named_and_the_rerun_goes_on(book: Notebook) -> None:
     cell = (
         WHO + "import time\nimport numpy as np\nstate = here.folder / 'state.npz'\n"
         "done = int(np.load(state)['done']) if state.exists() else 0\nstart = done\n"
-        "while done < 3:\n    done += 1\n    with here.replacing('state.npz') as draft:\n        np.savez(draft, done=done)\n"
+        "while done < 3:\n    done += 1\n    with here.replacing('state.npz') as draft:\n"
+        "        np.savez(draft, done=done)\n"
         "    if start == 0 and done == 2:\n        time.sleep(100)\nresult = (start, done)\n"
     )
     book.slurm.tell("time-limit", "2.5")
-    with pytest.raises(CellFailed, match=r"time limit of 30 minutes.*Run it again with --run digits: it finds .* runs/digits"):
+    with pytest.raises(
+        CellFailed, match=r"time limit of 30 minutes.*Run it again with --run digits: it finds .* runs/digits"
+    ):
         book.run("--run digits", cell)
     book.slurm.again("time-limit")
     assert book.run("--run digits", cell) == (2, 3)
@@ -336,10 +353,12 @@ def test_help_is_printed(book: Notebook, capsys: pytest.CaptureFixture[str]) -> 
 def test_job_ends_itself_when_its_notebook_is_gone(book: Notebook, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a kernel that is killed leaves it: no beat any more, no scancel."""
     monkeypatch.setattr(magic, "PARENT_SECONDS", 2.0)
-    monkeypatch.setattr(magic.Job, "_end", lambda self: None)
+    monkeypatch.setattr(magic.Job, "_end", lambda _self: None)
     beats = watch.Folder.beat
-    monkeypatch.setattr(watch.Folder, "beat", lambda self, word="": None if Path("pid-1").exists() else beats(self, word))
+    monkeypatch.setattr(
+        watch.Folder, "beat", lambda self, word="": None if Path("pid-1").exists() else beats(self, word)
+    )
     with pytest.raises(CellFailed, match="saw no sign of this notebook any more"):
         book.run("--tasks 2", WAITS)
     assert all(soon(lambda pid=pid: gone(pid)) for pid in pids(2))
-    assert soon(lambda: print(book.slurm.states()) or book.slurm.states() == ["FAILED"])
+    assert soon(lambda: book.slurm.states() == ["FAILED"])

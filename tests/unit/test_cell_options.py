@@ -34,7 +34,13 @@ def test_one_process_for_each_gpu_with_its_share_of_the_node() -> None:
 
 def test_without_gpus_the_job_goes_where_the_session_is() -> None:
     asked = request("--tasks=3", SITE, SESSION)
-    assert (asked.partition, asked.reservation, asked.tasks, asked.cores, asked.memory_mb) == ("cpu", "lesson", 3, 1, 2048)
+    assert (asked.partition, asked.reservation, asked.tasks, asked.cores, asked.memory_mb) == (
+        "cpu",
+        "lesson",
+        3,
+        1,
+        2048,
+    )
 
 
 def test_where_the_site_is_unknown_slurm_judges() -> None:

@@ -220,7 +220,12 @@ def answers(monkeypatch: pytest.MonkeyPatch, **said: tuple[int, str, str] | None
         ((0, "PENDING|2026-11-30T10:00:00|Resources\n", ""), None, "waiting", "PENDING"),
         ((0, "RUNNING|2026-11-30T10:00:00|None\n", ""), None, "running", "RUNNING"),
         ((0, "NODE_FAIL|N/A|None\n", ""), None, "ended", "NODE_FAIL"),
-        ((1, "", "slurm_load_jobs error: Invalid job id specified"), (0, "CANCELLED by 1000\n", ""), "ended", "CANCELLED"),
+        (
+            (1, "", "slurm_load_jobs error: Invalid job id specified"),
+            (0, "CANCELLED by 1000\n", ""),
+            "ended",
+            "CANCELLED",
+        ),
         ((0, "", ""), (0, "RUNNING\n", ""), "absent", ""),
         ((0, "", ""), (0, "", ""), "absent", ""),
         ((0, "", ""), None, "absent", ""),

@@ -1,4 +1,4 @@
-"""Training from a cell: `%%davide --nodes 2 --gpus 4 --time 30` sends the cell as a Slurm job and brings its result back.
+"""Training from a cell: `%%davide --nodes 2 --gpus 4 --time 30` sends it as a Slurm job and brings its result back.
 
 %load_ext davide_course.cell
 
@@ -8,9 +8,10 @@ here = cell.here()
 ...
 result = {"loss": loss}
 
-Modules: `options` (the line after %%davide), `script` (the job script), `watch` (what the notebook does meanwhile),
-`rank` and `child` (what runs in the job), `folder` (the files through which both talk), `queue` (what Slurm is asked),
-`values` (results as files), `hostlist` (Slurm's lists of nodes), `screen` (what the notebook shows).
+Modules: `magic` (from the cell to its result), `options` (the line after %%davide), `script` (the job script), `runs`
+(the folders of runs), `watch` (what the notebook does meanwhile), `verdict` (why a job failed), `rank` and `child`
+(what runs in the job), `folder` (the files through which both talk), `queue` (what Slurm is asked), `values` (results as
+files), `hostlist` (Slurm's lists of nodes), `place` (what the cell's code sees), `screen` (what the notebook shows).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The files through which a notebook and the processes of its job talk. Both see them on the shared file system.
 
-Every file is there before the job is, and is written in place, a line at a time: a file that appears, or takes another's
-place, is seen by other nodes up to a minute late on NFS; the contents of one that is opened anew are fresh.
+Every file is there before the job is, and is written in place, a line at a time: a file that appears, or takes
+another's place, is seen by other nodes up to a minute late on NFS; the contents of one that is opened anew are fresh.
 One process writes each file, so nothing is locked.
 """
 

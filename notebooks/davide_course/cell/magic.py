@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,12 @@ from davide_course.cell import options, queue, runs, script, values
 from davide_course.cell.folder import OVER, Folder
 from davide_course.cell.options import Refused, Request
 from davide_course.cell.screen import Screen, State, clock
-from davide_course.cell.watch import CellFailed, Shows, Watch, beating
+from davide_course.cell.verdict import CellFailed
+from davide_course.cell.watch import Shows, Watch, beating
 
 ROOT = "runs"
-# After so long without a sign of the notebook a job ends itself. A GPU held a minute too long costs less than a training
-# that was ended because a file system stood still.
+# After so long without a sign of the notebook a job ends itself. A GPU held a minute too long costs less than a
+# training that was ended because a file system stood still.
 PARENT_SECONDS = 60.0
 
 
@@ -61,7 +62,9 @@ class Magic:
             show(asked)
             return
         if not shutil.which("sbatch"):
-            raise Refused("This host has no sbatch: %%davide works in a session on the cluster. --show shows the script.")
+            raise Refused(
+                "This host has no sbatch: %%davide works in a session on the cluster. --show shows the script."
+            )
         screen = self._screen or Screen(changes=getattr(self._shell, "kernel", None) is not None)
         with runs.taken(Path.cwd() / ROOT, asked.run, fresh=asked.fresh) as run:
             job = Job(asked, run, code, sent)
@@ -161,17 +164,15 @@ class Job:
 
     def _end(self) -> None:
         with undisturbed():
-            try:
+            with suppress(OSError):  # Slurm is told all the same
                 self.folder.beat(OVER)
-            except OSError:
-                pass  # Slurm is told all the same
             for pause in (0.0, 1.0, 3.0):
                 time.sleep(pause)
                 if queue.cancel(self.number, self.name):
                     return
             print(
-                f"Slurm did not take the order to end job {self.number or self.name}. It ends by itself when it sees that "
-                "this cell is over, within about a minute; `squeue --me` shows it."
+                f"Slurm did not take the order to end job {self.number or self.name}. It ends by itself within about a "
+                "minute, when it sees that this cell is over; `squeue --me` shows it."
             )
 
 
@@ -221,7 +222,9 @@ def show(asked: Request) -> None:
     run = Path.cwd() / ROOT / (asked.run or "TIME")
     name = f"cell-{asked.run + '-' if asked.run else ''}NUMBER"
     print(script.job_script(asked, name, run / ".job-TIME-NUMBER", run, script.beginning()), end="")
-    print("\n# Nothing was submitted. The notebook sends it with: sbatch job.sh; asks: squeue --jobs=...; ends: scancel ...")
+    print(
+        "\n# Nothing was submitted. Sent with: sbatch job.sh; asked for with: squeue --me; ended with: scancel NUMBER"
+    )
 
 
 @contextmanager

@@ -172,9 +172,7 @@ def listed(name: str) -> bool:
     return done.returncode != 0 or bool(done.stdout.strip())
 
 
-def _run(
-    *command: str, folder: Path | None = None, seconds: float = SECONDS
-) -> subprocess.CompletedProcess[str]:
+def _run(*command: str, folder: Path | None = None, seconds: float = SECONDS) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(
             command,

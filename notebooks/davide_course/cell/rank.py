@@ -1,7 +1,7 @@
 """One process of a job, seen from outside: `python -m davide_course.cell.rank FOLDER`, started by srun.
 
-It meets the others, starts the cell's own process (`child`), passes on what that prints, and tells how it ended. It is a
-process of its own, so that a cell that hangs in a library, or is killed, is noticed; and so that the job ends when its
+It meets the others, starts the cell's own process (`child`), passes on what that prints, and tells how it ended. It is
+a process of its own, so that a cell that hangs in a library, or is killed, is noticed; and so that the job ends when its
 notebook is gone. TensorFlow is never loaded here.
 """
 
@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ BEAT_SECONDS = 3.0
 LONGER_SECONDS = 10.0
 GRACE_SECONDS = 5.0  # from Slurm's SIGTERM on; its SIGKILL comes after 30 s
 MOST_OUTPUT = 50_000_000
+RETRIES = 3
 STALE_SECONDS = 600.0
 FAILED, TOO_LATE, ALONE = 1, 3, 4  # exit statuses
 
@@ -81,6 +83,7 @@ class Rank:
         self.lifeline = Lifeline(folder, float(self.plan["parent_seconds"]))
         self.done = False
         self.told = 0.0
+        self.broken = False
         self._beaten = float("-inf")
 
     def main(self) -> int:
@@ -93,12 +96,12 @@ class Rank:
         if hosts[self.rank] != self.host:
             return self._fail(text=f"Slurm put it on {self.host}, while its list of nodes says {hosts[self.rank]}")
         port = free_port()
-        self.folder.tell(self.rank, "here", host=self.host, port=port, hosts=hosts)
+        self._tell("here", host=self.host, port=port, hosts=hosts)
         ports = self._meet()
         if ports is None:
             if self.lifeline.lost():
                 return self._alone()
-            self.folder.tell(self.rank, "late")
+            self._tell("late")
             return TOO_LATE
         return self._work(environment(self.environ, self.plan, hosts, ports))
 
@@ -113,6 +116,7 @@ class Rank:
 
     def _work(self, environ: dict[str, str]) -> int:
         reading, writing = os.pipe()
+        shown, printing = os.pipe()
         command = [sys.executable, "-P", "-m", "davide_course.cell.child", str(self.folder.path)]
         environ[place.PIPE] = str(writing)
         child = subprocess.Popen(
@@ -120,12 +124,12 @@ class Rank:
             env=environ,
             pass_fds=(writing,),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stdout=printing,
+            stderr=printing,
         )
         os.close(writing)
-        assert child.stdout is not None
-        output = threading.Thread(target=pump, args=(child.stdout.fileno(), self.folder.log(self.rank)), daemon=True)
+        os.close(printing)
+        output = threading.Thread(target=pump, args=(shown, self.folder.log(self.rank)), daemon=True)
         reports = threading.Thread(target=self._pass_on, args=(reading,), daemon=True)
         for thread in (output, reports):
             thread.start()
@@ -139,15 +143,17 @@ class Rank:
         for thread in (output, reports):
             thread.join(2)
         if self.done and self.lifeline.over:
-            self.folder.tell(self.rank, "bye")
+            self._tell("bye")
             return 0
+        if self.broken:
+            return FAILED
         if status is None and not self.told:
             return self._alone()
         return self._fail(status=status, told=bool(self.told))
 
     def _watch(self, child: subprocess.Popen[bytes]) -> None:
         # One that is done stays until all are: TensorFlow's other workers fail when one goes before them.
-        while (child.poll() is None or self.done) and not self.lifeline.lost():
+        while (child.poll() is None or self.done) and not self.lifeline.lost() and not self.broken:
             if self.told and time.monotonic() - self.told > GRACE_SECONDS:
                 return
             self._beat()
@@ -157,29 +163,41 @@ class Rank:
         with os.fdopen(reading, encoding="utf-8", errors="replace") as lines:
             for line in lines:
                 facts = event_of(line)
-                if facts.pop("done", False):
-                    self.folder.tell(self.rank, "done", **facts)
-                    self.done = True
-                elif facts:
-                    self.folder.tell(self.rank, "step", **facts)
+                done = facts.pop("done", False)
+                try:
+                    self._tell("done" if done else "step", **facts)
+                except OSError as error:
+                    # Nobody would ever hear of the end: better to fail, in the file that srun writes.
+                    print(
+                        f"rank {self.rank}: {self.folder.path} can't be written: {error}", file=sys.stderr, flush=True
+                    )
+                    self.broken = True
+                    return
+                self.done = self.done or done
+
+    def _tell(self, event: str, **facts: Any) -> None:
+        for _ in range(RETRIES):
+            try:
+                return self.folder.tell(self.rank, event, **facts)
+            except OSError:
+                time.sleep(1)  # a server of files that was started anew
+        return self.folder.tell(self.rank, event, **facts)
 
     def _beat(self) -> None:
         if time.monotonic() - self._beaten >= BEAT_SECONDS:
             self._beaten = time.monotonic()
-            try:
+            with suppress(OSError):  # the next one may get through
                 self.folder.pulse(self.rank).write_text(f"{time.time():.1f}")
-            except OSError:
-                pass  # the next one may get through
 
     def _tell_to_end(self, _number: int, _frame: object) -> None:
         self.told = self.told or time.monotonic()
 
     def _fail(self, **facts: Any) -> int:
-        self.folder.tell(self.rank, "failed", host=self.host, **facts)
+        self._tell("failed", **facts)
         return FAILED
 
     def _alone(self) -> int:
-        self.folder.tell(self.rank, "alone")
+        self._tell("alone")
         return 0 if self.lifeline.over else ALONE
 
 
@@ -222,7 +240,7 @@ def environment(
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on. TensorFlow can't be given a socket, so it may be taken before it is used."""
+    """Return a port that nobody listens on; TensorFlow can't be given a socket, so somebody may be quicker."""
     with socket.create_server(("", 0)) as probe:
         return int(probe.getsockname()[1])
 
@@ -236,8 +254,11 @@ def pump(descriptor: int, path: Path) -> None:
         left -= len(piece)
         if left <= 0:
             piece += f"\n[what comes after {MOST_OUTPUT // 1_000_000} MB of output is not kept]\n".encode()
-        with path.open("ab") as file:
-            file.write(piece)
+        try:
+            with path.open("ab") as file:
+                file.write(piece)
+        except OSError:
+            continue  # a full disk: read on, or the cell would wait for its output to be taken
         time.sleep(0.05)  # a cell that prints all the time shall not open the file all the time
 
 

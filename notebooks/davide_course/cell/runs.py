@@ -106,8 +106,8 @@ def _end_orphans(run: Path) -> None:
         while queue.listed(name.read_text()):
             if time.monotonic() > deadline:
                 raise Refused(
-                    f"An earlier job of {run} ({name.read_text()}) was told to end and is still there, or Slurm does not "
-                    "answer: see `squeue --me`, and try again."
+                    f"An earlier job of {run} ({name.read_text()}) was told to end and is still there, or Slurm does "
+                    "not answer: see `squeue --me`, and try again."
                 )
             time.sleep(0.5)
         note_end(folder)

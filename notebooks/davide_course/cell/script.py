@@ -46,14 +46,22 @@ def job_script(asked: Request, name: str, folder: Path, run: Path, python: str) 
         "#SBATCH --no-requeue",
         "#SBATCH --output=job.txt",
     ]
+    words = [
+        f"--ntasks={asked.tasks}",
+        f"--cpus-per-task={asked.cores}",
+        "--distribution=block",
+        "--kill-on-bad-exit=1",
+    ]
+    if asked.gpus:
+        words.insert(1, f"--gres=gpu:{asked.gpus // asked.nodes}")
     body = f"""
 # Where the notebook is, and where the code saves what a rerun shall find.
 cd {shlex.quote(str(Path.cwd()))}
 export DAVIDE_RUN_DIR={shlex.quote(str(run))}
 
-# srun starts {asked.tasks} process{"es" if asked.tasks > 1 else ""}, {a_node} on each node, and ends all when one fails. Each waits for the others,
-# makes TF_CONFIG of the nodes' names, takes its own GPU, and runs the {"script" if asked.script else "cell"}.
-exec srun --ntasks={asked.tasks} --cpus-per-task={asked.cores} --distribution=block --kill-on-bad-exit=1 \\
+# srun starts the processes, {a_node} on each node, and ends all when one fails. Each waits for the others, makes TF_CONFIG
+# of the nodes' names, takes its own GPU if there are any, and runs the {"script" if asked.script else "cell"}.
+exec srun {" ".join(words)} \\
     {shlex.quote(python)} -P -m davide_course.cell.rank {shlex.quote(str(folder))}
 """
     return "\n".join(line for line in lines if line) + "\n" + body

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
-import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any, Protocol
 
-from davide_course.cell import hostlist, queue
+from davide_course.cell import queue, verdict
 from davide_course.cell.folder import Folder, Tail, event_of
 from davide_course.cell.queue import Look
-from davide_course.cell.screen import State, clock, ranges, together
+from davide_course.cell.screen import State, clock, together
+from davide_course.cell.verdict import CellFailed, Member
 
 BEAT_SECONDS = 2.0
 # From the first word of a failure until it is judged: the last lines, and the words of others, are on their way.
@@ -27,25 +25,6 @@ HOPELESS_SECONDS = 20.0
 SILENT_SECONDS = 30.0
 UNEASY_SECONDS = 8.0  # then Slurm is asked more often
 LAST_LINES = 12
-_TASK = re.compile(r"srun: error: (\S+): tasks? ([\d,-]+): (.+)")
-_LAUNCH = re.compile(r"srun: error: (.*(?:launch|Unable to create step|create job step).*)")
-_ENDINGS = {
-    "TIMEOUT": "reached its time limit of {minutes} minutes. Take a longer --time, or let the code save earlier",
-    "CANCELLED": "was cancelled, by you elsewhere or by an administrator",
-    "NODE_FAIL": "lost a node: it failed",
-    "OUT_OF_MEMORY": "used more memory than it has. Ask for more with --memory",
-    "PREEMPTED": "had to make room for another job",
-    "BOOT_FAIL": "was given a node that did not come up",
-    "DEADLINE": "could not end before its deadline",
-}
-
-
-class CellFailed(Exception):  # noqa: N818 - it is what the student reads
-    """The job did not reach its end; the text says what was first, why, and what to do."""
-
-    def _render_traceback_(self) -> list[str]:
-        # Read by IPython: the way through our code would hide the sentence.
-        return [str(self)]
 
 
 class Shows(Protocol):
@@ -56,23 +35,6 @@ class Shows(Protocol):
 
     def lines(self, lines: list[str], where: str) -> None:
         """Show lines of output."""
-
-
-@dataclass
-class Member:
-    """One process of the job, as far as the notebook has heard of it."""
-
-    rank: int
-    host: str = ""
-    port: int | None = None
-    step: dict[str, Any] = field(default_factory=dict)
-    done: bool = False
-    assigned: bool | None = None
-    failed: dict[str, Any] | None = None
-    bye: bool = False
-    alone: bool = False
-    beat: str = ""
-    heard: float = field(default_factory=time.monotonic)
 
 
 class Watch:
@@ -181,7 +143,7 @@ class Watch:
                 one.heard = self.began
 
     def _judge(self) -> None:
-        if any(one.failed or one.alone for one in self.members) or self._complaints():
+        if any(one.failed or one.alone for one in self.members) or verdict.complains(self._said):
             self._settle(SETTLE_SECONDS)
             raise self._death()
         found = self.asker.latest
@@ -194,9 +156,6 @@ class Watch:
                 raise self._death()
         self._despair(found)
         self._listen()
-
-    def _complaints(self) -> list[str]:
-        return [line for line in self._said if _TASK.search(line) or _LAUNCH.search(line)]
 
     def _settle(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
@@ -215,7 +174,7 @@ class Watch:
             self._met = True
         elif time.monotonic() - self.began > self.patience:
             raise CellFailed(
-                f"{_names(missing)} did not start within {self.patience:g} s, so the job was ended"
+                f"{verdict.names(missing)} did not start within {self.patience:g} s, so the job was ended"
                 f"{'' if len(missing) == len(self.members) else ', with those that had'}. "
                 f"{self._own_words()}Is {self.folder.path} on a file system that every node sees? "
                 "If the nodes are only slow, take a longer --patience."
@@ -243,32 +202,25 @@ class Watch:
         silent = [one for one in self.members if now - one.heard > SILENT_SECONDS]
         if self._met and silent and len(silent) < len(self.members):
             raise CellFailed(
-                f"{_names(silent)} has not been heard of for {SILENT_SECONDS:g} s, while others have: "
+                f"{verdict.names(silent)} has not been heard of for {SILENT_SECONDS:g} s, while others have: "
                 f"the node may have failed. {self._again()}"
             )
 
     def _death(self) -> CellFailed:
         """Return what became of the job, from whoever was first."""
-        own = [one for one in self.members if one.failed and not one.failed.get("told")]
-        if own:
-            return self._failure(min(own, key=lambda one: _order(one.failed or {})))
+        if (one := verdict.first(self.members, self._said)) is not None:
+            return self._failure(one)
         if any(one.alone for one in self.members):
             return CellFailed(
                 f"Job {self.number} ended because it saw no sign of this notebook any more: its files in "
                 f"{_near(self.folder.path)} did not change. The file system may have stood still. {self._again()}"
             )
-        # A process that could not say anything itself; what srun says of others after it is what became of them.
-        for found in filter(None, map(_TASK.search, self._said)):
-            one = self.members[int(hostlist.expand(f"[{found[2]}]")[0])]
-            if not one.failed:
-                one.failed, one.host = {"text": found[3]}, one.host or found[1]
-                return self._failure(one)
         return self._ending()
 
     def _failure(self, member: Member) -> CellFailed:
         failed = member.failed or {}
         others = len(self.members) - 1
-        how, hint = _how(failed)
+        how, hint = verdict.how(failed)
         parts = [
             f"rank {member.rank} on {member.host} {how}, "
             f"{clock(self._passed())} after the start"
@@ -276,6 +228,8 @@ class Watch:
         ]
         if last := self._last_lines(member.rank):
             parts += ["Its last lines:", *(f"    {line}" for line in last)]
+        elif words := self._own_words():
+            parts.append(words.strip())
         return CellFailed("\n".join([*parts, *([hint] if hint else []), self._again()]))
 
     def _ending(self) -> CellFailed:
@@ -285,11 +239,13 @@ class Watch:
             time.sleep(0.2)
         found = self.asker.latest
         if found.phase == "ended":
-            what = _ENDINGS.get(found.state, f"ended ({found.state.lower()}) before its processes were through")
+            what = verdict.ENDINGS.get(found.state, f"ended ({found.state.lower()}) before its processes were through")
         else:
             what = "ended, and Slurm does not tell why (its queue and its accounting do not know the job)"
         began = "" if self.began is not None else f" None of its processes has started: can nodes read {self.run}?"
-        return CellFailed(f"Job {self.number} {what.format(minutes=self.minutes)}.{began} {self._own_words()}{self._again()}")
+        return CellFailed(
+            f"Job {self.number} {what.format(minutes=self.minutes)}.{began} {self._own_words()}{self._again()}"
+        )
 
     def _own_words(self) -> str:
         said = [line for line in self._said if line.strip()][-3:]
@@ -336,52 +292,19 @@ class Watch:
         return State(text, share)
 
 
-def _order(failed: dict[str, Any]) -> tuple[bool, float]:
-    # Whoever was killed was first: the others only noticed. Clocks of nodes differ by less than such failures take.
-    return (failed.get("status") or 0) >= 0, float(failed.get("time", 0.0))
-
-
-def _how(failed: dict[str, Any]) -> tuple[str, str]:
-    """Return what happened to a process, and what may be behind it."""
-    if failed.get("text"):
-        text = str(failed["text"])
-        return f"failed ({text})", _memory_hint("Killed" in text)
-    status = int(failed.get("status") or 0)
-    if status < 0:
-        name = signal.Signals(-status).name if -status in signal.valid_signals() else "?"
-        return f"was killed (signal {-status}, {name})", _memory_hint(-status == signal.SIGKILL)
-    return f"failed (status {status})", ""
-
-
-def _memory_hint(killed: bool) -> str:
-    return "If nobody killed it, it used more memory than the job has: ask for more with --memory." if killed else ""
-
-
-def _names(members: list[Member]) -> str:
-    by_host: dict[str, list[int]] = {}
-    for one in members:
-        by_host.setdefault(one.host, []).append(one.rank)
-    return " and ".join(
-        f"rank{'s' if len(ranks) > 1 else ''} {ranges(ranks)}{f' on {host}' if host else ''}"
-        for host, ranks in by_host.items()
-    )
-
-
 def _near(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 @contextmanager
 def beating(folder: Folder) -> Iterator[None]:
-    """Let the job see that its notebook is there, as long as a `with` block takes, also while Slurm is slow to answer."""
+    """Let the job see that its notebook is there, for the time of a `with` block, also while Slurm is slow."""
     end = Event()
 
     def beat() -> None:
         while not end.is_set():
-            try:
+            with suppress(OSError):  # the next one may get through
                 folder.beat()
-            except OSError:
-                pass  # the next one may get through
             end.wait(BEAT_SECONDS)
 
     thread = Thread(target=beat, daemon=True)
