@@ -1,8 +1,8 @@
 """One process of a job, seen from outside: `python -m davide_course.cell.rank FOLDER`, started by srun.
 
 It meets the others, starts the cell's own process (`child`), passes on what that prints, and tells how it ended. It is
-a process of its own, so that a cell that hangs in a library, or is killed, is noticed; and so that the job ends when its
-notebook is gone. TensorFlow is never loaded here.
+a process of its own, so that a cell that hangs in a library, or is killed, is noticed; and so that the job ends when
+its notebook is gone. TensorFlow is never loaded here.
 """
 
 from __future__ import annotations

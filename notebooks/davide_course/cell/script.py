@@ -59,8 +59,8 @@ def job_script(asked: Request, name: str, folder: Path, run: Path, python: str) 
 cd {shlex.quote(str(Path.cwd()))}
 export DAVIDE_RUN_DIR={shlex.quote(str(run))}
 
-# srun starts the processes, {a_node} on each node, and ends all when one fails. Each waits for the others, makes TF_CONFIG
-# of the nodes' names, takes its own GPU if there are any, and runs the {"script" if asked.script else "cell"}.
+# srun starts the processes, {a_node} on each node, and ends all when one fails. Each waits for the others, makes
+# TF_CONFIG of the nodes' names, takes its own GPU if there is one, and runs the {"script" if asked.script else "cell"}.
 exec srun {" ".join(words)} \\
     {shlex.quote(python)} -P -m davide_course.cell.rank {shlex.quote(str(folder))}
 """
