@@ -275,7 +275,7 @@ def test_job_that_queue_and_accounting_forgot_is_alive_as_long_as_it_is_heard(
 ) -> None:
     monkeypatch.setattr(queue, "look", lambda _number: queue.Look("absent"))
     monkeypatch.setattr(queue, "pause", lambda *_, **__: 0.1)
-    monkeypatch.setattr(watch, "SILENT_SECONDS", 6.0)
+    monkeypatch.setattr(watch, "FORGOTTEN_SECONDS", 6.0)
     assert book.run("", "import time\ntime.sleep(2)\nresult = 5\n") == 5
 
 

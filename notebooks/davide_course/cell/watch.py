@@ -21,9 +21,11 @@ SETTLE_SECONDS = 0.7
 # A job that Slurm has ended may have left files which this node does not see yet.
 LATE_FILES_SECONDS = 4.0
 HOPELESS_SECONDS = 20.0
-# A node that lost its power says nothing; Slurm itself notices after minutes.
-SILENT_SECONDS = 30.0
+# A node that lost its power says nothing, and Slurm may take five minutes to notice. But so does a process on a node
+# that is overloaded: half a minute was too short for one that several trainings shared.
+SILENT_SECONDS = 120.0
 UNEASY_SECONDS = 8.0  # then Slurm is asked more often
+FORGOTTEN_SECONDS = 30.0  # of a job that neither squeue nor sacct knows
 LAST_LINES = 12
 
 
@@ -192,7 +194,7 @@ class Watch:
             )
 
     def _heard_lately(self) -> bool:
-        return any(time.monotonic() - one.heard < SILENT_SECONDS for one in self.members)
+        return any(time.monotonic() - one.heard < FORGOTTEN_SECONDS for one in self.members)
 
     def _listen(self) -> None:
         """Tell processes that fell silent from a job that is only slow."""
