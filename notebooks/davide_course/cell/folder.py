@@ -89,14 +89,14 @@ class Folder:
         """Return the notebook's last beat."""
         return (self.path / "notebook.beat").read_text(encoding="utf-8")
 
-    def go(self, addresses: list[str]) -> None:
+    def go(self, ports: list[int]) -> None:
         """Let the processes begin, who now know where all of them listen."""
-        write_in_place(self.path / "go.json", json.dumps(addresses))
+        write_in_place(self.path / "go.json", json.dumps(ports))
 
-    def addresses(self) -> list[str] | None:
-        """Return where all processes listen, once all have told."""
+    def ports(self) -> list[int] | None:
+        """Return the ports on which the processes listen, once all have told."""
         try:
-            found: list[str] = json.loads((self.path / "go.json").read_text(encoding="utf-8"))
+            found: list[int] = json.loads((self.path / "go.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None  # not there, or not all of it
         return found

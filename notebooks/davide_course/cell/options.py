@@ -200,7 +200,7 @@ def _partition(site: Site, environ: Mapping[str, str], gpus: int) -> str:
         return session
     # Where none has as many, the one with most says in the refusal how many there are.
     enough = min(gpus, max(one["gpus"] for one in site.partitions))
-    fitting = [one["name"] for one in site.partitions if one["gpus"] >= enough]
+    fitting: list[str] = [one["name"] for one in site.partitions if one["gpus"] >= enough]
     return session if session in fitting else fitting[0]
 
 

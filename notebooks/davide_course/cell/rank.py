@@ -105,10 +105,10 @@ class Rank:
             return TOO_LATE
         return self._work(environment(self.environ, self.plan, hosts, ports))
 
-    def _meet(self) -> list[Any] | None:
+    def _meet(self) -> list[int] | None:
         deadline = time.monotonic() + float(self.plan["patience"]) + LONGER_SECONDS
         while time.monotonic() < deadline and not self.lifeline.lost() and not self.told:
-            if (found := self.folder.addresses()) is not None:
+            if (found := self.folder.ports()) is not None:
                 return found
             self._beat()
             time.sleep(LOOK_SECONDS)
@@ -178,10 +178,12 @@ class Rank:
     def _tell(self, event: str, **facts: Any) -> None:
         for _ in range(RETRIES):
             try:
-                return self.folder.tell(self.rank, event, **facts)
+                self.folder.tell(self.rank, event, **facts)
             except OSError:
                 time.sleep(1)  # a server of files that was started anew
-        return self.folder.tell(self.rank, event, **facts)
+            else:
+                return
+        self.folder.tell(self.rank, event, **facts)
 
     def _beat(self) -> None:
         if time.monotonic() - self._beaten >= BEAT_SECONDS:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,9 @@ def missing(value: Any) -> list[str]:
     """Return the names of the types that could not be brought, in this value."""
     if isinstance(value, NotBroughtBack):
         return [str(value)]
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    inner: Iterable[Any] = (
+        value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    )
     return [one for part in inner for one in missing(part)]
 
 

@@ -172,7 +172,7 @@ class Watch:
             return
         missing = [one for one in self.members if one.port is None]
         if not missing:
-            self.folder.go([one.port for one in self.members])
+            self.folder.go([one.port for one in self.members if one.port is not None])
             self._met = True
         elif time.monotonic() - self.began > self.patience:
             raise CellFailed(
