@@ -50,8 +50,8 @@ class Folder:
         (self.path / "cell.py").write_text(code, encoding="utf-8")
         (self.path / "plan.json").write_text(json.dumps(dict(plan)), encoding="utf-8")
         for rank in range(count):
-            for name in (self.events(rank), self.log(rank), self.pulse(rank)):
-                name.touch()
+            for path in (self.events(rank), self.log(rank), self.pulse(rank)):
+                path.touch()
         for name in ("go.json", "notebook.beat", "job.txt"):
             (self.path / name).touch()
 
