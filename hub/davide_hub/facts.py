@@ -543,7 +543,10 @@ def _misnamed(where: Key, nodes: Sequence[str]) -> Iterator[Finding]:
             # In a route's name these stand for a dot (davide_hub.certificates).
             yield (*where, place), f"{written!r} has '--' in it; give the node a name without"
         elif doubled or len(set(names)) < len(names):
-            yield (*where, place), f"{doubled or written!r} stands here for the second time; remove it or give it a name of its own"
+            yield (
+                (*where, place),
+                f"{doubled or written!r} stands here for the second time; remove it or give it a name of its own",
+            )
         seen.update(names)
 
 
