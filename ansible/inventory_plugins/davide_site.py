@@ -55,7 +55,8 @@ class InventoryModule(BaseInventoryPlugin):
             groups = groups_of(loader.load_from_file(str(facts))["site"])
         except (KeyError, TypeError, IndexError, StopIteration) as error:
             raise AnsibleParserError(
-                f"{facts}: which hosts there are can't be read from it ({error!r}); ./davide check SITE says what is wrong"
+                f"{facts}: which hosts there are can't be read from it "
+                f"({error!r}); ./davide check SITE says what is wrong"
             ) from None
         for group, hosts in groups.items():
             self.inventory.add_group(group)

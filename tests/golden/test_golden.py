@@ -1,7 +1,7 @@
 """What a cluster would get, compared with the committed files.
 
-After a wanted change: `./davide render --site local --out tests/golden/local`, the same for davide and leonardo, and for
-kernels that those sites don't have `PYTHONPATH=hub python -m davide_hub.cli render --site tests/golden/site.yml
+After a wanted change: `./davide render --site local --out tests/golden/local`, the same for davide and leonardo, and
+for kernels that those sites don't have `PYTHONPATH=hub python -m davide_hub.cli render --site tests/golden/site.yml
 --every-kernel --out tests/golden/every_kernel`, of which kernels/ alone is kept; look at the difference and commit it.
 """
 

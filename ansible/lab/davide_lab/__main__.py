@@ -56,6 +56,11 @@ def parser() -> argparse.ArgumentParser:
         verbs.check,
     )
     check.add_argument("site", nargs="?", metavar="SITE", help="folder below ansible/inventory, or a path")
+    preflight = add(
+        "preflight", "look at a site's hosts, from all sides, before anything is installed there", verbs.preflight
+    )
+    preflight.add_argument("site", metavar="SITE", help="folder below ansible/inventory, or a path")
+    preflight.add_argument("--json", action="store_true", help="as JSON: ok, and findings with check, level, sentence")
     test = add("test", "the whole test suite; brings the cluster up itself", verbs.test)
     test.add_argument("part", nargs="*", help=f"only these parts: {', '.join(parts.PARTS)}")
     test.add_argument(

@@ -1,15 +1,19 @@
-"""`./davide check SITE`: whether one's own inventory is complete, before anything is installed anywhere."""
+"""`./davide check SITE` and `./davide preflight SITE`: whether inventory and hosts are ready, before any role runs."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from davide_lab.parts import tool
+from davide_lab.place import release
+from davide_lab.provision import ansible_environ
 from davide_lab.say import Problem, line, step
 
 # What the inventories in the project mark where a fact is not published.
@@ -89,8 +93,8 @@ def _render(root: Path, folder: Path, out: Path) -> subprocess.CompletedProcess[
     return _run([sys.executable, "-m", "davide_hub.cli", "render", "--site", site, "--out", str(out)], root)
 
 
-def _play(root: Path, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return _run([tool("ansible-playbook"), "-i", str(folder), *words], root / "ansible")
+def _play(root: Path, folder: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return _run([tool("ansible-playbook"), "-i", str(folder), *words], root / "ansible", environ)
 
 
 def _lint(root: Path, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -99,7 +103,9 @@ def _lint(root: Path, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def _run(command: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+def _run(
+    command: list[str], cwd: Path, more: Mapping[str, str] = MappingProxyType({})
+) -> subprocess.CompletedProcess[str]:
     root = cwd.parent if cwd.name == "ansible" else cwd
     environ = {
         **os.environ,
@@ -109,6 +115,7 @@ def _run(command: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
         "ANSIBLE_HOST_PATTERN_MISMATCH": "ignore",
         "ANSIBLE_LOCALHOST_WARNING": "false",
         "ANSIBLE_INVENTORY_UNPARSED_WARNING": "false",
+        **more,
     }
     return subprocess.run(
         command, cwd=cwd, env=environ, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
@@ -129,3 +136,28 @@ def _notes(folder: Path) -> list[str]:
             "jupyterhub_oidc_client_secret there and encrypt it with ansible-vault"
         )
     return notes
+
+
+def preflight(root: Path, site: str, *, as_json: bool) -> int:
+    """Look at the hosts of a site before anything is installed there; return 0 if nothing must be mended.
+
+    Raises
+    ------
+    Problem
+        If the plays did not get as far as a verdict.
+    """
+    folder = inventory_of(root, site)
+    local = ansible_environ(root, release()) if folder.name == "local" else {}
+    with tempfile.TemporaryDirectory(prefix="davide-preflight-") as scratch:
+        verdict = Path(scratch) / "verdict.json"
+        played = _play(root, folder, "validate.yml", "preflight.yml", **local, DAVIDE_PREFLIGHT=str(verdict))
+        if not verdict.exists():
+            raise Problem(f"the preflight came to no verdict:\n{(played.stdout + played.stderr).rstrip()[-3000:]}")
+        found = json.loads(verdict.read_text())
+    if as_json:
+        line(json.dumps(found, indent=2))
+    else:
+        for one in found["findings"]:
+            line(f"{one['level']}: {one['sentence']}")
+        line(f"preflight {site}: {'nothing in the way' if found['ok'] else 'mend the problems above first'}")
+    return int(not found["ok"])

@@ -123,6 +123,11 @@ def check(root: Path, options: Options) -> int:
     return sites.check_site(root, options.site) if options.site else parts.check(root)
 
 
+def preflight(root: Path, options: Options) -> int:
+    """Look at a site's hosts before anything is installed there."""
+    return sites.preflight(root, options.site, as_json=options.json)
+
+
 def test(root: Path, options: Options) -> int:
     """Run the test suite, some of its parts, or one of the long parts."""
     return parts.long_form(root, options.long) if options.long else parts.suite(root, options.part)
