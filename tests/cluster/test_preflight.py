@@ -17,8 +17,9 @@ from davide_lab.place import inventory, release
 from davide_lab.provision import ansible_environ
 from support.cluster import ROOT, davide
 
-# What these hosts can't have: nothing in Slurm bounds sessions, and this machine's disk may be rather full.
-HARMLESS = ("limits", "room")
+# What is true of these hosts: nothing in Slurm bounds sessions, this machine's disk may be rather full, and no authority
+# that browsers know vouches for *.localhost.
+HARMLESS = {"limits", "room", "certificate"}
 
 
 def preflight(playbook: str = "preflight.yml", **variables: Any) -> tuple[int, list[dict[str, str]], str]:
@@ -61,11 +62,19 @@ def planted(cluster, host: str, make: str, mend: str):
         cluster.output(host, mend)
 
 
+@pytest.fixture(autouse=True)
+def in_service(cluster, wait_for):
+    """Give the nodes back in service."""
+    yield
+    idle = "sinfo --noheader --Node --format=%t"
+    wait_for(lambda: set(cluster.run("hub01", idle).stdout.split()) <= {"idle", "mix", "alloc"}, "the nodes", 90)
+
+
 def test_a_healthy_cluster_is_let_through_and_nothing_stays_behind(cluster):
     look = "find /software /home -maxdepth 1 -name '.davide-preflight*'; squeue --noheader --name=davide-hub-preflight"
     status, findings, said = preflight()
     assert status == 0, said
-    assert [one for one in findings if one["check"] not in HARMLESS] == []
+    assert {one["check"] for one in findings} <= HARMLESS, findings
     assert cluster.output("hub01", look) == ""
     done = davide("preflight", "local", "--json")
     assert (done.returncode, json.loads(done.stdout)["ok"]) == (0, True), done.stderr
@@ -80,7 +89,7 @@ def test_a_healthy_cluster_is_let_through_and_nothing_stays_behind(cluster):
             "cp -p /etc/munge/munge.key /root/munge.key; head -c 128 /dev/urandom > /etc/munge/munge.key; "
             "systemctl restart munge",
             "cp -p /root/munge.key /etc/munge/munge.key; rm /root/munge.key; systemctl restart munge slurmd",
-            "gpu01 does not believe munge of hub01",
+            "does not believe munge of",
         ),
         (
             "gpu02",
@@ -90,16 +99,16 @@ def test_a_healthy_cluster_is_let_through_and_nothing_stays_behind(cluster):
         ),
         ("gpu02", "mount -t tmpfs none /software", "umount /software", "gpu02 does not see what hub01 writes to"),
         (
-            "gpu02",
-            "nft add table inet test; nft 'add chain inet test input { type filter hook input priority 0; }'; "
-            "nft add rule inet test input tcp dport 32768-60999 ct state new ip saddr 10.77.0.10 reject",
+            "hub01",
+            "nft add table inet test; nft 'add chain inet test output { type filter hook output priority 0; }'; "
+            "nft add rule inet test output ip daddr 10.77.0.22 tcp dport 32768-60999 ct state new reject",
             "nft delete table inet test",
             "hub01 does not reach gpu02 at port",
         ),
         (
             "hub01",
-            "mv /etc/davide-hub/front/site.key /etc/davide-hub/front/kept; "
-            "openssl ecparam -name prime256v1 -genkey -noout -out /etc/davide-hub/front/site.key",
+            "cp -p /etc/davide-hub/front/site.key /etc/davide-hub/front/kept; "
+            "cat /etc/davide-hub/tls/hub.key > /etc/davide-hub/front/site.key",
             "mv -f /etc/davide-hub/front/kept /etc/davide-hub/front/site.key",
             "/etc/davide-hub/front/site.key is not the key of /etc/davide-hub/front/site.crt",
         ),

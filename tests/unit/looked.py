@@ -52,7 +52,7 @@ def _room(path: str) -> dict[str, Any]:
 
 
 def _account(uid: int, name: str) -> dict[str, Any]:
-    home = {"path": f"/home/{name}", "inode": uid, "changed": 1, "uid": uid, "free_gb": 5.0}
+    home = {"path": f"/home/{name}", "inode": uid, "uid": uid, "free_gb": 5.0}
     return {"uid": uid, "gid": 6000, "home": home}
 
 

@@ -214,9 +214,7 @@ def _same_person(name: str, broker: str, ours: Told, node: str, theirs: Told | N
             f"{node}: the home of {name}, {there['path']}, can't be "
             f"entered ({there['why']}): mount the homes on the nodes",
         )
-    elif (
-        "inode" in here and "inode" in there and (here["inode"], here["changed"]) != (there["inode"], there["changed"])
-    ):
+    elif "inode" in here and "inode" in there and (here["inode"], here["uid"]) != (there["inode"], there["uid"]):
         yield problem(
             "files",
             f"the home of {name} is one folder on {broker} ({here['path']}) "

@@ -124,7 +124,6 @@ def _stat(path: str) -> Answer:
     return {
         "path": path,
         "inode": found.st_ino,
-        "changed": int(found.st_ctime),
         "uid": found.st_uid,
         "free_gb": free[0],
     }
