@@ -1,4 +1,4 @@
-"""The doctor on the local cluster: silent where all is right, and for each planted fault the cause comes first, with its fix."""
+"""The doctor on the local cluster: silent where all is right, and of each planted fault it tells the cause first."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from support.proxy import proxy_api
 from support.web import request
 
 DOCTOR = "/opt/davide/envs/hub/bin/davide-hub doctor --json"
-# What is true of these hosts: nothing in Slurm bounds sessions, this machine's disk may be rather full, and no authority
-# that browsers know vouches for *.localhost.
+# What is true of these hosts: nothing in Slurm bounds sessions, this machine's disk may be rather full, and no
+# authority that browsers know vouches for *.localhost.
 HARMLESS = {"limits", "room", "certificate"}
 EXPIRED = """
 from datetime import timedelta

@@ -17,8 +17,8 @@ from davide_lab.place import inventory, release
 from davide_lab.provision import ansible_environ
 from support.cluster import ROOT, davide
 
-# What is true of these hosts: nothing in Slurm bounds sessions, this machine's disk may be rather full, and no authority
-# that browsers know vouches for *.localhost.
+# What is true of these hosts: nothing in Slurm bounds sessions, this machine's disk may be rather full, and no
+# authority that browsers know vouches for *.localhost.
 HARMLESS = {"limits", "room", "certificate"}
 
 

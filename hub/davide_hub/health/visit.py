@@ -1,6 +1,6 @@
 """What a job of the doctor's runs on a node: it lets the hub come in, calls it, and looks at the node.
 
-It prints two lines of JSON: first where it listens, at once; then what it saw, when the hub has come or has not for long.
+It prints two lines of JSON: first where it listens, at once; then what it saw, when the hub has come or time is up.
 """
 
 from __future__ import annotations
