@@ -29,6 +29,7 @@ from davide_hub.health.findings import ORDER, Finding, ordered
 from davide_hub.health.judge import judge
 from davide_hub.health.plan import Scene, encoded, job_options, names, people, slurm_commands
 from davide_hub.kernels import trial
+from davide_hub.kernels.choice import load_installed
 from davide_hub.kernels.verbs import folder_of, is_noted
 from davide_hub.operate import BROKER_TLS, SITE, SOCKET, TLS
 from davide_hub.questions import Outcome
@@ -339,7 +340,7 @@ def _kernel(site: Site, name: str) -> Told:
     folder, software = folder_of(site, name), Path(site.paths.software)
     if not all((folder / file).is_file() for file in ("kernel.json", "kernel.yml", "launch", "selftest.py")):
         return {"folder": str(folder), "installed": False, "missing": "", "passed": False}
-    environment = trial.load_installed(folder).environment
+    environment = load_installed(folder).environment
     python = software / "envs" / environment / "bin/python" if environment else None
     missing = str(python) if python and not os.access(python, os.X_OK) else ""
     missing = missing or ("" if os.access(folder / "launch", os.X_OK) else f"{folder / 'launch'}, executable")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -185,7 +185,7 @@ def _third(_site: Site, scene: Scene, told: Mapping[str, Told], plans: dict[str,
 _FILLED = {1: _first, 2: _second, 3: _third}
 
 
-def merged(rounds: list[Mapping[str, Told]]) -> dict[str, dict[str, Any]]:
+def merged(rounds: Sequence[Mapping[str, Told]]) -> dict[str, dict[str, Any]]:
     """Return what each host told in all rounds; mappings are put together, of all else the first word counts."""
     found: dict[str, dict[str, Any]] = {}
     for one in rounds:
