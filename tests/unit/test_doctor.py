@@ -319,7 +319,7 @@ def test_what_passes_by_itself_is_not_told(monkeypatch):
 def test_the_status_is_for_monitoring(monkeypatch, capsys, found: list[Finding], words, status):
     monkeypatch.setattr(doctor.os, "geteuid", lambda: 0)
     monkeypatch.setattr(doctor, "examine", lambda *_, **__: found)
-    monkeypatch.setattr(doctor, "_has", lambda _: True)
+    monkeypatch.setattr(doctor, "is_here", lambda _: True)
     assert main(["doctor", "--site", str(LOCAL), "--json", *words]) == status
     assert json.loads(capsys.readouterr().out)["ok"] is (status < 2)
     assert main(["doctor", "--site", str(LOCAL), *words]) == status
@@ -328,7 +328,7 @@ def test_the_status_is_for_monitoring(monkeypatch, capsys, found: list[Finding],
 
 def test_a_host_without_hub_and_broker_is_told_so(monkeypatch, capsys):
     monkeypatch.setattr(doctor.os, "geteuid", lambda: 0)
-    monkeypatch.setattr(doctor, "_has", lambda _: False)
+    monkeypatch.setattr(doctor, "is_here", lambda _: False)
     assert main(["doctor", "--site", str(LOCAL)]) == 3
     assert capsys.readouterr().err.endswith("run this as root on hub01\n")
 

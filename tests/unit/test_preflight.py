@@ -491,7 +491,7 @@ def test_the_verb_says_problems_and_its_status_does_too(monkeypatch, capsys, tmp
         said = capsys.readouterr()
         return status, said.out + said.err
 
-    assert verb(GOOD) == (0, "preflight: all is right\n")
+    assert verb(GOOD) == (0, "all is right\n")
     bad = changed(("hub01", "room", "/opt/davide", "free_gb"), 0.1)
     assert verb(bad) == (
         1,

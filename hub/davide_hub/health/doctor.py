@@ -5,7 +5,6 @@ It looks from the hub's host, as root, and from a node, in a job of the site's f
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import http.client
 import json
@@ -15,28 +14,25 @@ import select
 import socket
 import ssl
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from davide_hub.broker.client import BrokerClient, BrokerRefused, BrokerUnreachable
-from davide_hub.facts import FactsError, Site, load_site
+from davide_hub.facts import Site
 from davide_hub.health import judge_hub as hub
 from davide_hub.health import look, visit
-from davide_hub.health.findings import ORDER, Finding, ordered
+from davide_hub.health.findings import Finding, ordered
 from davide_hub.health.judge import judge
 from davide_hub.health.plan import Scene, encoded, job_options, names, people, slurm_commands
 from davide_hub.kernels import trial
 from davide_hub.kernels.choice import load_installed
 from davide_hub.kernels.verbs import folder_of, is_noted
-from davide_hub.operate import BROKER_TLS, SITE, SOCKET, TLS
+from davide_hub.operate import BROKER_TLS, SOCKET, TLS
 from davide_hub.questions import Outcome
 from davide_hub.questions import command as slurm_command
 
-# As monitoring programs want it.
-RIGHT, WARNED, WRONG, BLIND = 0, 1, 2, 3
 NODES = ("sinfo", "--all", "--noheader", "--Node", "--format=%N|%P|%T|%E")
 # Hub and broker notice within half a minute what has ended or is lost: what is wrong for longer than that is wrong.
 SETTLE_SECONDS = 35
@@ -47,68 +43,10 @@ _UNIT_FILES = Path("/etc/systemd/system")
 Told = dict[str, Any]
 
 
-def add_verbs(verbs: Any) -> None:
-    """Add the verb to `davide-hub`."""
-    parser = verbs.add_parser(
-        "doctor",
-        help="say what is wrong with this hub, why, and how to mend it",
-        description=__doc__,
-        epilog="Status: 0 all is right, 1 there are warnings, 2 there are problems; 3 it could not look.",
-    )
-    parser.add_argument("--json", action="store_true", help="print it as JSON: ok, and findings")
-    parser.add_argument(
-        "--no-job", action="store_true", help="don't look from a node in a job of the site's first admin"
-    )
-    parser.add_argument(
-        "--ignore",
-        action="append",
-        default=[],
-        choices=ORDER,
-        metavar="CHECK",
-        help="leave out warnings about: " + ", ".join(ORDER),
-    )
-    parser.add_argument("--site", type=Path, default=SITE, help=argparse.SUPPRESS)
-    parser.set_defaults(run=_doctor)
-
-
-def _doctor(arguments: argparse.Namespace) -> int:
-    if os.geteuid() != 0:
-        print("davide-hub doctor looks at keys and units; run it as root on the hub's host", file=sys.stderr)
-        return BLIND
-    try:
-        site = load_site(arguments.site)
-    except FactsError as error:
-        print(error, file=sys.stderr)
-        return BLIND
-    if not (_has("jupyterhub") or _has("davide-broker")):
-        print(f"there is neither hub nor broker on this host; run this as root on {site.hub.host}", file=sys.stderr)
-        return BLIND
-    findings = [
-        one
-        for one in examine(site, with_job=not arguments.no_job)
-        if one.level == "problem" or one.check not in arguments.ignore
-    ]
-    return tell(findings, as_json=arguments.json)
-
-
-def tell(findings: Sequence[Finding], *, as_json: bool) -> int:
-    """Print what was found, the cause first; return the status for monitoring."""
-    levels = {one.level for one in findings}
-    if as_json:
-        rows = [{"check": one.check, "level": one.level, "sentence": one.sentence} for one in findings]
-        print(json.dumps({"ok": "problem" not in levels, "findings": rows}, indent=2))
-    else:
-        for one in findings:
-            print(f"{one.level}: {one.sentence}")
-        if not findings:
-            print("all is right")
-    return WRONG if "problem" in levels else WARNED if findings else RIGHT
-
-
 def examine(site: Site, *, with_job: bool) -> list[Finding]:
     """Return all that is wrong with the hub and the broker of this host, and from a node."""
     here = socket.gethostname().partition(".")[0]
-    has_hub, has_broker = _has("jupyterhub"), _has("davide-broker")
+    has_hub, has_broker = is_here("jupyterhub"), is_here("davide-broker")
     hub_host = here if has_hub else site.hub.host
     broker_host = here if has_broker else (site.broker.host if site.broker else site.hub.host)
     units = _units(has_hub, has_broker)
@@ -136,7 +74,8 @@ def examine(site: Site, *, with_job: bool) -> list[Finding]:
     return ordered(found)
 
 
-def _has(unit: str) -> bool:
+def is_here(unit: str) -> bool:
+    """Return whether one of our units is installed on this host."""
     return (_UNIT_FILES / f"{unit}.service").exists()
 
 

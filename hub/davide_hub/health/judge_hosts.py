@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -165,62 +165,83 @@ def judge_accounts(site: Site, scene: Scene, told: Mapping[str, Told]) -> Iterat
         yield problem(
             "accounts",
             f"{scene.broker} knows no group {site.group}: set site.group "
-            "to the group of those who may log in, or ask the directory",
+            "to the group of those who may log in, or ask the "
+            "directory",
         )
     numbers = broker["numbers"]
-    for name in (name for name, one in numbers.items() if one is None):
+    if unknown := [name for name, one in numbers.items() if one is None]:
         yield problem(
             "accounts",
-            f"{scene.broker} knows no account {name}, which site.yml "
-            f"or {site.group} names: correct it, or see sssd there",
+            f"{scene.broker} knows no account {_few(unknown)}, which "
+            f"site.yml or group {site.group} names: correct it, or "
+            "see sssd there",
         )
-    for name, one in numbers.items():
-        home = one["home"] if one else {}
-        if "why" in home:
-            yield problem(
-                "files",
-                f"{scene.broker}: the home of {name}, {home['path']}, "
-                f"can't be entered ({home['why']}): mount the homes there",
-            )
-        elif home and 0 <= home["free_gb"] < _HOME_GB:
-            yield warning(
-                "room", f"{scene.broker}: the home of {name}, {home['path']}, is full: sessions can't write their files"
-            )
+    known = {name: one for name, one in numbers.items() if one}
+    yield from _homes(scene.broker, known)
     for node in scene.nodes:
         theirs = told.get(node, {}).get("accounts", {}).get("numbers", {})
-        for name, other in theirs.items():
-            if numbers.get(name):
-                yield from _same_person(name, scene.broker, numbers[name], node, other)
+        yield from _same_people(scene.broker, known, node, theirs)
 
 
-def _same_person(name: str, broker: str, ours: Told, node: str, theirs: Told | None) -> Iterator[Finding]:
-    if theirs is None:
+def _few(names: Sequence[str]) -> str:
+    """Return the first names, and how many there are beside."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _homes(host: str, known: Mapping[str, Told]) -> Iterator[Finding]:
+    missing = [name for name, one in known.items() if "why" in one["home"]]
+    if missing:
+        home = known[missing[0]]["home"]
+        where = f"{host}: the home of {_few(missing)}, such as {home['path']}, can't be entered ({home['why']})"
+        if len(missing) == len(known):
+            yield problem("files", f"{where}: mount the homes there")
+        else:
+            yield warning("files", f"{where}: whoever has none yet can't start a session; make it")
+    full = [name for name, one in known.items() if 0 <= one["home"].get("free_gb", 1) < _HOME_GB]
+    if full:
+        yield warning("room", f"{host}: the home of {_few(full)} is full: sessions can't write their files there")
+
+
+def _same_people(
+    broker: str, known: Mapping[str, Told], node: str, theirs: Mapping[str, Told | None]
+) -> Iterator[Finding]:
+    pairs = {name: (known[name], theirs[name]) for name in theirs if name in known}
+    if unknown := [name for name, (_, there) in pairs.items() if there is None]:
         yield problem(
             "accounts",
-            f"{node} knows no account {name}, {broker} does: let both ask the same directory (sssd, nsswitch.conf)",
+            f"{node} knows no account {_few(unknown)}, {broker} does: "
+            "let both ask the same directory (sssd, nsswitch.conf)",
         )
-        return
-    if (ours["uid"], ours["gid"]) != (theirs["uid"], theirs["gid"]):
+    both = {name: (ours, there) for name, (ours, there) in pairs.items() if there is not None}
+    if others := [name for name, pair in both.items() if len({(one["uid"], one["gid"]) for one in pair}) > 1]:
+        (ours, there), name = both[others[0]], _few(others)
         yield problem(
             "accounts",
             f"{name} is {ours['uid']}:{ours['gid']} on {broker} and "
-            f"{theirs['uid']}:{theirs['gid']} on {node}: jobs would run as somebody "
-            "else; let both ask the same directory",
+            f"{there['uid']}:{there['gid']} on {node}: jobs would "
+            "run as somebody else; let both ask the same directory",
         )
-    here, there = ours["home"], theirs["home"]
-    if "why" in there and "why" not in here:
+    homes = {name: (ours["home"], there["home"]) for name, (ours, there) in both.items() if "why" not in ours["home"]}
+    if missing := [name for name, (_, there) in homes.items() if "why" in there]:
+        home = homes[missing[0]][1]
         yield problem(
             "files",
-            f"{node}: the home of {name}, {there['path']}, can't be "
-            f"entered ({there['why']}): mount the homes on the nodes",
+            f"{node}: the home of {_few(missing)}, such as {home['path']}, "
+            f"can't be entered ({home['why']}): mount the homes "
+            "on the nodes",
         )
-    elif "inode" in here and "inode" in there and (here["inode"], here["uid"]) != (there["inode"], there["uid"]):
+    if apart := [name for name, (here, there) in homes.items() if "inode" in there and _apart(here, there)]:
+        here, away = homes[apart[0]]
         yield problem(
             "files",
-            f"the home of {name} is one folder on {broker} ({here['path']}) "
-            f"and another on {node} ({there['path']}): a session finds its "
-            "files only where both see the same; mount the same file system",
+            f"the home of {_few(apart)} is one folder on {broker} "
+            f"({here['path']}) and another on {node} ({away['path']}): a "
+            "session finds its files only where both see the same; mount the same file system",
         )
+
+
+def _apart(here: Told, there: Told) -> bool:
+    return (here["inode"], here["uid"]) != (there["inode"], there["uid"])
 
 
 def judge_files(site: Site, scene: Scene, told: Mapping[str, Told]) -> Iterator[Finding]:
