@@ -41,6 +41,8 @@ class DavideHub(JupyterHub):  # type: ignore[misc]
     def init_logging(self) -> None:
         """Let our own lines go where JupyterHub's go, and none of them hold a secret."""
         super().init_logging()
+        # traitlets lets the handler drop what is below: by then each line was made, with a look at who calls.
+        self.log.setLevel(self.log_level)
         for handler in self.log.handlers:
             handler.addFilter(Discreet())
         ours = logging.getLogger("jupyterhub.davide")
@@ -51,6 +53,9 @@ class DavideHub(JupyterHub):  # type: ignore[misc]
         """Open the database; SQLite so that a commit neither waits for the disk nor is torn by a crash."""
         if self.db_url.startswith("sqlite"):
             event.listen(Engine, "connect", tune)
+            # JupyterHub asks before each transaction whether the database is still there: a fifth of the hub's time
+            # while a class starts, and a file on its own disk does not go away.
+            orm.register_ping_connection = lambda _engine: None
         super().init_db()
 
     def init_tornado_application(self) -> None:

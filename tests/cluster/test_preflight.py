@@ -71,7 +71,7 @@ def in_service(cluster, wait_for):
 
 
 def test_a_healthy_cluster_is_let_through_and_nothing_stays_behind(cluster):
-    look = "find /software /home -maxdepth 1 -name '.davide-preflight*'; squeue --noheader --name=davide-hub-preflight"
+    look = "find /software /home -maxdepth 2 -name '.davide-preflight*'; squeue --noheader --name=davide-hub-preflight"
     status, findings, said = preflight()
     assert status == 0, said
     assert {one["check"] for one in findings} <= HARMLESS, findings

@@ -114,8 +114,7 @@ BAD = {
     "no home on a node": (
         ("gpu01", "accounts", "numbers", "admin01", "home"),
         {"path": "/home/admin01", "why": "No such file or directory"},
-        "problem: gpu01: the home of admin01, /home/admin01, can't "
-        "be entered (No such file or directory): mount the homes",
+        "problem: gpu01: the home of admin01, such as /home/admin01, can't be entered (No such file or directory): mount",
     ),
     "another home on a node": (
         ("gpu01", "accounts", "numbers", "admin01", "home", "inode"),
@@ -125,7 +124,7 @@ BAD = {
     "a full home": (
         ("hub01", "accounts", "numbers", "admin01", "home", "free_gb"),
         0.0,
-        "warning: hub01: the home of admin01, /home/admin01, is full",
+        "warning: hub01: the home of admin01 is full",
     ),
     "a mount that is missing on a node": (
         ("gpu02", "read"),
@@ -391,6 +390,28 @@ def test_a_group_that_nobody_knows_is_told():
     answers["hub01"]["accounts"]["group"] = None
     (found,) = judge(SITE, SCENE, answers)
     assert found.sentence.startswith("hub01 knows no group davide: set site.group")
+
+
+def test_many_people_with_one_fault_are_one_sentence():
+    """A node that asks another directory knows nobody: that is one thing to mend, not fifty."""
+    answers = changed(("gpu01", "accounts", "numbers"), {})
+    admin = answers["hub01"]["accounts"]["numbers"]["admin01"]
+    people = [f"student{number:02d}" for number in range(1, 11)]
+    answers["hub01"]["accounts"]["numbers"] |= dict.fromkeys(people, admin)
+    answers["gpu01"]["accounts"]["numbers"] = dict.fromkeys(people)
+    (found,) = judge(SITE, SCENE, answers)
+    assert found.sentence.startswith("gpu01 knows no account student01, student02, student03 and 7 more, hub01 does")
+
+
+def test_somebody_without_a_home_yet_is_no_missing_mount():
+    answers = changed(("gpu01", "accounts", "numbers"), {})
+    numbers = answers["hub01"]["accounts"]["numbers"]
+    numbers["new"] = numbers["admin01"] | {"home": {"path": "/home/new", "why": "No such file or directory"}}
+    (found,) = judge(SITE, SCENE, answers)
+    assert (found.level, "/home/new" in found.sentence) == ("warning", True)
+    numbers["admin01"]["home"] = numbers["new"]["home"]
+    (found,) = judge(SITE, SCENE, answers)
+    assert (found.level, found.sentence.endswith("mount the homes there")) == ("problem", True)
 
 
 def test_a_hub_that_is_there_already_may_be_what_is_to_be_mended():

@@ -306,6 +306,14 @@ def soak(root: Path) -> int:
     return tell([*outcomes, run_pytest(root, "soak", ("-s", "tests/faults/soak.py"), {"DAVIDE_FAULTS_TARGET": "ours"})])
 
 
+def idle(root: Path) -> int:
+    """Let sessions do nothing for ten minutes, as their profile's limit is, and see who is ended."""
+    start = time.monotonic()
+    up.up(root)
+    outcomes = [Outcome("up", 0, time.monotonic() - start)]
+    return tell([*outcomes, run_pytest(root, "idle", ("tests/idle",))])
+
+
 def fuzz(root: Path) -> int:
     """Send the broker and the options as many requests as the suite has no time for, other ones each time."""
     return tell([run_pytest(root, "fuzz", ("tests/fuzz",), {"DAVIDE_FUZZ_REQUESTS": str(FUZZ_REQUESTS)})])
@@ -324,6 +332,7 @@ LONG: dict[str, Callable[[Path], int]] = {
     "controls": controls,
     "soak": soak,
     "lessons": lessons,
+    "idle": idle,
     "fuzz": fuzz,
     "model": long_model,
 }
