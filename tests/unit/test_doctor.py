@@ -270,6 +270,7 @@ def well(monkeypatch, tmp_path):
         "here": copy.deepcopy(GOOD["hub01"]),
         "node": ({name: copy.deepcopy(GOOD[name]) for name in ("gpu01", "gpu02")}, []),
         "answers": ANSWERS,
+        "software": True,
     }
     for name in ("jupyterhub.service", "davide-broker.service"):
         (tmp_path / name).touch()
@@ -282,7 +283,10 @@ def well(monkeypatch, tmp_path):
     monkeypatch.setattr(doctor, "_outcome", lambda argv: Outcome(0, NODES if argv[0] == "sinfo" else ""))
     monkeypatch.setattr(doctor, "_certificates", dict)
     monkeypatch.setattr(doctor, "_judge_sessions", lambda *_, **__: [])
-    monkeypatch.setattr(doctor, "_builds", lambda _: False)
+    monkeypatch.setattr(doctor, "_sees_software", lambda _: seen["software"])
+    monkeypatch.setattr(
+        doctor, "_kernel", lambda *_: {"folder": "/k", "installed": True, "missing": "", "passed": True}
+    )
     return seen
 
 
@@ -299,6 +303,12 @@ def test_the_cause_comes_before_what_follows(well):
     well["node"] = ({}, [warning("reach", "no node was free")])
     found = doctor.examine(SITE, with_job=True)
     assert [one.check for one in found] == ["munge", "units", "slurm", "reach"]
+
+
+def test_a_shared_folder_that_is_away_is_told(well):
+    well["software"] = False
+    (found,) = doctor.examine(SITE, with_job=True)
+    assert (found.level, found.sentence.startswith("hub01 has no /software/davide")) == ("warning", True)
 
 
 def test_what_passes_by_itself_is_not_told(monkeypatch):

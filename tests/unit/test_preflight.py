@@ -114,7 +114,7 @@ BAD = {
     "no home on a node": (
         ("gpu01", "accounts", "numbers", "admin01", "home"),
         {"path": "/home/admin01", "why": "No such file or directory"},
-        "problem: gpu01: the home of admin01, such as /home/admin01, can't be entered (No such file or directory): mount",
+        "problem: gpu01: the home of admin01, such as /home/admin01, can't be entered (No such file or directory):",
     ),
     "another home on a node": (
         ("gpu01", "accounts", "numbers", "admin01", "home", "inode"),
@@ -267,6 +267,14 @@ BAD = {
     "jobs are private": (
         *slurm("config", "PrivateData             = none", "PrivateData = jobs"),
         "warning: PrivateData has jobs: squeue shows the hub",
+    ),
+    "nodes are private": (
+        *slurm("config", "PrivateData             = none", "PrivateData = accounts,nodes"),
+        "warning: PrivateData has accounts, nodes: the session form can't tell",
+    ),
+    "a new Slurm": (
+        *slurm("config", "22.05.8", "26.11.0"),
+        "warning: Slurm is 26.11.0; the newest that this was tried",
     ),
     "another cluster": (
         *slurm("config", "ClusterName             = davide", "ClusterName = m100"),

@@ -59,8 +59,8 @@ def examine(site: Site, *, with_job: bool) -> list[Finding]:
         nodes = tuple(seen)
         found += broken
     scene = Scene(hub_host, broker_host, here, nodes)
-    # What was not asked here, or is no matter of this host's, is not told as out of reach.
-    found += [one for one in judge(site, scene, told) if one.check != "reach"]
+    # Hosts that were not asked are not out of reach; and that environments fit the nodes, the job has just shown.
+    found += [one for one in judge(site, scene, told) if one.check not in ("reach", "system")]
     if has_hub:
         answers = _answers(site)
         found += hub.judge_answers(site, answers, units)
@@ -69,7 +69,9 @@ def examine(site: Site, *, with_job: bool) -> list[Finding]:
     if has_broker:
         found += hub.judge_nodes(site, _outcome(list(NODES)))
         found += _settled(lambda: _judge_sessions(site, with_routes=has_hub))
-    if _builds(site):
+    if has_hub and not _sees_software(site):
+        found.append(hub.unseen(here, site.paths.software))
+    elif _sees_software(site):
         found += hub.judge_kernels({name: _kernel(site, name) for name in site.kernels})
     return ordered(found)
 
@@ -79,8 +81,7 @@ def is_here(unit: str) -> bool:
     return (_UNIT_FILES / f"{unit}.service").exists()
 
 
-def _builds(site: Site) -> bool:
-    # Where the hub's host does not see the shared folder, another one has installed the kernels.
+def _sees_software(site: Site) -> bool:
     return Path(site.paths.software).is_dir()
 
 
@@ -116,21 +117,23 @@ def _look_from_a_node(site: Site, here: Told) -> tuple[dict[str, Told], list[Fin
     user = site.admins[0]
     probe = Path(site.paths.software) / f".davide-doctor-{secrets.token_hex(8)}"
     word = secrets.token_hex(16)
-    here["written"] = look.find_written({"folder": str(probe.parent), "name": probe.name, "word": word})
+    written = look.find_written({"folder": str(probe.parent), "name": probe.name, "word": word})
     plan: Told = {
         "room": ["/tmp", site.paths.software],  # noqa: S108 - to see what is free
         "called": [[site.hub.address, site.hub.api_port]],
         "accounts": {"names": [user]},
         "encoded": True,
-        "read": here["written"]["path"],
     }
+    # Another host may have installed what lies there; then root's here need not write to it.
+    if not written["why"]:
+        here["written"], plan["read"] = written, written["path"]
     if here.get("encoded", {}).get("code") == 0:
         plan["decoded"] = {socket.gethostname().partition(".")[0]: here["encoded"]["out"]}
     try:
         return _run_job(site, user, plan, here)
     finally:
-        if not here["written"]["why"]:
-            here["removed"] = look.find_removed(here["written"]["path"])
+        if not written["why"]:
+            here["removed"] = look.find_removed(written["path"])
 
 
 def job(site: Site, plan: Told) -> list[str]:

@@ -256,6 +256,15 @@ def judge_kernels(told: Mapping[str, Told]) -> Iterator[Finding]:
             )
 
 
+def unseen(host: str, folder: str) -> Finding:
+    """Return that the shared folder is not there."""
+    return warning(
+        "files",
+        f"{host} has no {folder}, so kernels were not looked at: mount the shared file system; or, where another host "
+        "installs what lies there, --ignore files",
+    )
+
+
 def judge_job(user: str, status: int, said: str) -> Iterator[Finding]:
     """Yield why the doctor's own job told nothing: a node that can't be had is no fault, a job that fails is one."""
     last = " ".join(said.split())[-300:]

@@ -15,9 +15,9 @@ from davide_hub.limits import judged as limits_judged
 from davide_hub.profiles import find_partition, gpu_type
 from davide_hub.questions import Outcome
 
-# What the suite runs with; what lies between is taken for good.
+# What the suite runs with, on Debian 12 and 13.
 OLDEST_TRIED = (22, 5)
-_NEWEST_TRIED = (24, 11)
+NEWEST_TRIED = (24, 11)
 _CONFIG_LINE = re.compile(r"^(\w+)\s*=\s*(.*?)\s*$", re.MULTILINE)
 _WORD = re.compile(r"(\w+(?:/\w+)?)=(\S*)")
 _TIME = re.compile(r"(?:(\d+)-)?(\d+):(\d+):(\d+)")
@@ -100,7 +100,7 @@ def _versions(host: str, facts: Mapping[str, str], version: Outcome) -> Iterator
     shown = facts["SLURM_VERSION"]
     if there < OLDEST_TRIED:
         yield problem("slurm", f"Slurm is {shown}; the oldest that this is known to work with is 22.05: upgrade it")
-    elif there > (_NEWEST_TRIED[0] + 1, 99):
+    elif there > NEWEST_TRIED:
         yield warning(
             "slurm", f"Slurm is {shown}; the newest that this was tried with is 24.11: try it on a test system"
         )
@@ -125,11 +125,11 @@ def _configured(site: Site, facts: Mapping[str, str]) -> Iterator[Finding]:
             "so it asks each owner through the broker, seldom, and "
             "ends are told late; take jobs out of PrivateData in slurm.conf, or live with it",
         )
-    if "usage" in private or "accounts" in private or "users" in private:
+    if hidden := sorted(private & {"nodes", "partitions", "reservations", "accounts", "users"}):
         yield warning(
             "slurm",
-            "PrivateData hides accounts from the hub: the session form offers nobody a choice of account or QOS, only "
-            f"{site.slurm.account}; take accounts, users and usage out of PrivateData, or live with it",
+            f"PrivateData has {', '.join(hidden)}: the session form can't tell what the hub's account may not see, free "
+            "GPUs, reservations or accounts; take that out of PrivateData in slurm.conf, or live with it",
         )
     if facts.get("AccountingStorageType", "").endswith("none") or not facts.get("AccountingStorageType"):
         yield problem(
@@ -216,9 +216,8 @@ def _nodes(partition: Partition, row: Mapping[str, str]) -> Iterator[Finding]:
             shown = ", ".join(islice(sorted(names), 4)) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
             yield warning(
                 "partition",
-                f"partition {partition.name}: {what}: {shown}; sessions on "
-                "nodes that site.yml does not name are not heard when "
-                "they call home; correct site.slurm.partitions",
+                f"partition {partition.name}: {what}: {shown}; correct its nodes in site.slurm.partitions, by which the hub "
+                "knows where a session calls from",
             )
 
 
