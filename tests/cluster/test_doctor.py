@@ -116,6 +116,39 @@ FAULTS = {
         "mv /software/davide/envs/.kept /software/davide/envs/kernel-tf-cpu",
         "kernel tf-cpu lacks /software/davide/envs/kernel-tf-cpu/bin/python",
     ),
+    "dead front": (
+        "hub01",
+        "systemctl stop davide-front",
+        "systemctl start davide-front",
+        "davide-front is not running",
+    ),
+    "another munge key": (
+        "hub01",
+        "cp -p /etc/munge/munge.key /root/munge.key; head -c 128 /dev/urandom > /etc/munge/munge.key; "
+        "systemctl restart munge",
+        "cp -p /root/munge.key /etc/munge/munge.key; rm /root/munge.key; systemctl restart munge",
+        "hub01: Slurm does not believe this host",
+    ),
+    "another token": (
+        "hub01",
+        "cp -p /etc/davide-hub/proxy.env /root/proxy.env; echo "
+        "CONFIGPROXY_AUTH_TOKEN=other > /etc/davide-hub/proxy.env",
+        "cp -p /root/proxy.env /etc/davide-hub/proxy.env; rm /root/proxy.env",
+        "the proxy does not take the token of /etc/davide-hub/proxy.env",
+    ),
+    "no node in service": (
+        "ctl01",
+        "scontrol update NodeName=gpu01,gpu02 State=DOWN Reason=test",
+        "scontrol update NodeName=gpu01,gpu02 State=RESUME",
+        "partition dvd_usr_prod has no node in service",
+    ),
+    "a plug-in that takes the mark": (
+        "ctl01",
+        "cp -p /etc/slurm/job_submit.lua /root/; sed -i "
+        "'s/   return slurm.SUCCESS/   job_desc.comment = \"none\"\\n&/' /etc/slurm/job_submit.lua",
+        "cp -p /root/job_submit.lua /etc/slurm/; touch /etc/slurm/job_submit.lua; rm /root/job_submit.lua",
+        "Slurm takes a job's comment and keeps none",
+    ),
     "jobs from another host only": (
         "ctl01",
         "scontrol update PartitionName=dvd_usr_prod AllocNodes=ctl01",

@@ -128,7 +128,8 @@ def _configured(site: Site, facts: Mapping[str, str]) -> Iterator[Finding]:
     if hidden := sorted(private & {"nodes", "partitions", "reservations", "accounts", "users"}):
         yield warning(
             "slurm",
-            f"PrivateData has {', '.join(hidden)}: the session form can't tell what the hub's account may not see, free "
+            f"PrivateData has {', '.join(hidden)}: the session form "
+            "can't tell what the hub's account may not see, free "
             "GPUs, reservations or accounts; take that out of PrivateData in slurm.conf, or live with it",
         )
     if facts.get("AccountingStorageType", "").endswith("none") or not facts.get("AccountingStorageType"):
@@ -216,7 +217,8 @@ def _nodes(partition: Partition, row: Mapping[str, str]) -> Iterator[Finding]:
             shown = ", ".join(islice(sorted(names), 4)) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
             yield warning(
                 "partition",
-                f"partition {partition.name}: {what}: {shown}; correct its nodes in site.slurm.partitions, by which the hub "
+                f"partition {partition.name}: {what}: {shown}; correct "
+                "its nodes in site.slurm.partitions, by which the hub "
                 "knows where a session calls from",
             )
 
