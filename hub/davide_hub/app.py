@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from typing import Any
 
 import jupyterhub.app
@@ -108,6 +109,17 @@ class DavideHub(JupyterHub):  # type: ignore[misc]
         )
         # Kept, because the event loop alone holds tasks by weak references.
         self._keepers = [asyncio.create_task(keeper.run()) for keeper in keepers]
+
+    async def shutdown_cancel_tasks(self, sig: signal.Signals | None = None) -> None:
+        """End the hub, and be away for whoever comes before anything of it ends.
+
+        JupyterHub goes on answering meanwhile: that all is well, and of each start that it leaves off, that it failed.
+        A page that asks again at just that moment would show a failure that is none, and hear no more.
+        """
+        if self.http_server:
+            self.http_server.stop()
+            self.tornado_application.leaving = True
+        await super().shutdown_cancel_tasks(sig)
 
 
 def main(argv: list[str] | None = None) -> Any:
