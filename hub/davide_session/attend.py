@@ -17,6 +17,7 @@ from davide_session.cgroup import JobCgroup
 from davide_session.gpus import Gpus
 from davide_session.handlers import routes
 from davide_session.hub_client import fetch
+from davide_session.leases import session_leases
 from davide_session.walltime import told_by_slurm
 from davide_session.watch import Rules, Watch
 
@@ -58,6 +59,8 @@ class Attendant:
         self._reported: datetime | None = None
         job = os.environ.get("SLURM_JOB_ID", "")
         activity = Activity(server.kernel_manager.list_kernels, self._times)
+        leases = session_leases()
+        leases.paths, leases.changed = self._paths, self._announce
         self._watch = Watch(
             rules,
             job=job,
@@ -65,6 +68,7 @@ class Attendant:
             cgroup=JobCgroup(job),
             gpus=Gpus(os.environ),
             activity=activity,
+            leases=leases,
             asked=Path(os.environ[notice.VARIABLE]),
             announce=self._announce,
             log=server.log,
@@ -95,6 +99,12 @@ class Attendant:
         terminals = self._server.web_app.settings.get("terminal_manager")
         if terminals is not None:
             yield from (one.last_activity for one in terminals.terminals.values())
+
+    async def _paths(self) -> dict[str, str]:
+        sessions = await self._server.session_manager.list_sessions()
+        # A console may belong to a notebook's kernel: then the notebook says more.
+        sessions.sort(key=lambda one: one["type"] == "notebook")
+        return {one["kernel"]["id"]: one["path"] for one in sessions}
 
     def _announce(self) -> None:
         self._server.event_logger.emit(schema_id=_NEWS, data={"what": "ask"})
