@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import Callable, Coroutine, Iterator
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
@@ -104,7 +104,7 @@ class Attendant:
         sessions = await self._server.session_manager.list_sessions()
         # A console may belong to a notebook's kernel: then the notebook says more.
         sessions.sort(key=lambda one: one["type"] == "notebook")
-        return {one["kernel"]["id"]: one["path"] for one in sessions}
+        return {one["kernel"]["id"]: _path(one) for one in sessions}
 
     def _announce(self) -> None:
         self._server.event_logger.emit(schema_id=_NEWS, data={"what": "ask"})
@@ -129,3 +129,10 @@ class Attendant:
         user = quote(os.environ["JUPYTERHUB_USER"], safe="")
         url = f"{self._hub.api_url}/users/{user}/{f'servers/{name}' if name else 'server'}"
         await fetch(url, method="DELETE", headers={"Authorization": f"token {self._hub.api_token}"})
+
+
+def _path(session: dict[str, Any]) -> str:
+    path = PurePosixPath(session["path"])
+    # JupyterLab begins with a number for a path, and tells the true one when the kernel runs; the name is true at once.
+    is_notebook = session["type"] == "notebook" and session["name"]
+    return str(path.with_name(session["name"]) if is_notebook else path)

@@ -1,7 +1,7 @@
 """Which kernel holds which of the session's GPUs.
 
-Slurm keeps users apart; this keeps one user's notebooks apart. A kernel is told its GPUs by CUDA_VISIBLE_DEVICES: nobody
-is forced to obey, since everything in a session is the same user's.
+Slurm keeps users apart; this keeps one user's notebooks apart. A kernel is told its GPUs by CUDA_VISIBLE_DEVICES:
+nobody is forced to obey, since everything in a session is the same user's.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Leases:
         before
             The GPUs that it had.
         anyhow
-            Give less, or nothing, rather than refuse: a kernel that restarts has nobody to whom an error would be shown.
+            Give less, or nothing, rather than refuse: an error of a restart would be shown to nobody.
 
         Raises
         ------
@@ -184,9 +184,10 @@ class Leases:
             return f"This notebook asks for {wish.count} GPUs, and this session has {has}.\n{_CHOOSE_FEWER}"
         rows = [f"GPU {self._named(gpu)}: {self._names(gpu)}" for gpu in self.gpus]
         if wish.count == 1:
-            first = f"All {has} GPUs of this session are in use, each by another notebook."
+            first = f"All {has} GPUs of this session are in use by other notebooks."
         else:
-            first = f"This notebook asks for {wish.count} GPUs, and {free or 'none'} of this session's {has} {'are' if free > 1 else 'is'} free."
+            are_free = f"{free} are free" if free > 1 else "one is free" if free else "none is free"
+            first = f"This notebook asks for {wish.count} of this session's {has} GPUs, and {are_free}."
         return "\n".join([first, *rows, _FREE_ONE])
 
     def _names(self, gpu: str) -> str:

@@ -269,6 +269,7 @@ def test_a_notebook_that_gets_no_gpu_is_told_who_has_them_and_shares_one(lab, se
     expect(refused).to_contain_text("GPU 3: greedy.ipynb")
     picture(page, "lab-no-gpu-free")
     page.keyboard.press("Enter")
+    page.get_by_role("dialog").get_by_role("button", name="No Kernel").click()
     leased.click()
     expect(page.get_by_role("dialog")).to_contain_text("greedy.ipynb (Python)")
     picture(page, "lab-leases")

@@ -106,7 +106,16 @@ def session_process(
     secrets = home / "environment.json"
     secrets.write_text(json.dumps(hub.environment()))
     secrets.chmod(0o600)
-    given = ["--environment", secrets, "--software", top / "software", "--kernel", "tf-cpu", "--course", "davide-course"]
+    given = [
+        "--environment",
+        secrets,
+        "--software",
+        top / "software",
+        "--kernel",
+        "tf-cpu",
+        "--course",
+        "davide-course",
+    ]
     path = [str(ROOT / "hub"), str(write_entry_points(top / "installed"))]
     command = [sys.executable, "-I", "-c", START.format(path=path), *given, *arguments]
     # TMPDIR as Slurm sets it.

@@ -17,7 +17,7 @@ PID = "import os; print(os.getpid())"
 def session(tmp_path_factory):
     top = tmp_path_factory.mktemp("session")
     home = top / "home"
-    home.mkdir()
+    (home / "lessons").mkdir(parents=True)
     make_kernel(top / "software/share/jupyter/kernels", "tf-cpu", display_name="TensorFlow")
     own = home / ".local/share/jupyter/kernels"
     # It names a GPU by itself, which may be another notebook's.
@@ -39,9 +39,12 @@ class Notebook:
         metadata = {} if gpus is None else {"davide": {"gpus": gpus}}
         document = {"cells": [], "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
         (session.home / path).write_text(json.dumps(document))
-        body = {"path": path, "name": path.split("/")[-1], "type": "notebook", "kernel": {"name": kernel}}
-        self.answer = session.request("POST", "/api/sessions", **body)
+        # As JupyterLab does: first with a number for a path, beside the notebook.
+        body = {"path": path.replace(".ipynb", "-1f2e"), "name": path.split("/")[-1], "type": "notebook"}
+        self.answer = session.request("POST", "/api/sessions", kernel={"name": kernel}, **body)
         self.id = self.answer.json().get("id")
+        if self.id:
+            self.change(path=path)
 
     @property
     def kernel(self):
@@ -105,7 +108,7 @@ def test_four_notebooks_hold_four_gpus_and_the_fifth_is_told(session, notebook):
     four[1].change(path="renamed.ipynb", name="renamed.ipynb")
     assert "GPU 1: renamed.ipynb" in notebook("e.ipynb").answer.json()["message"]
     assert notebook("shares.ipynb", "share").run(SEEN) == "0"
-    assert notebook("reads.ipynb", 0).run(SEEN) == ""
+    assert notebook("lessons/reads.ipynb", 0).run(SEEN) == ""
     # Another kernel for the same notebook: it goes on with the same GPU, although the first still runs when it starts.
     assert four[2].change(kernel={"name": "my-own"}).status_code == 200
     assert four[2].run(SEEN) == "2"
@@ -118,7 +121,7 @@ def test_four_notebooks_hold_four_gpus_and_the_fifth_is_told(session, notebook):
         "c.ipynb": ["2"],
         "d.ipynb": ["3"],
         "shares.ipynb": ["0"],
-        "reads.ipynb": [],
+        "lessons/reads.ipynb": [],
     }
 
 
@@ -174,7 +177,9 @@ def test_a_kernel_that_a_program_asked_for_has_a_lease_too(session):
 
 def test_a_kernel_that_does_not_go_by_itself_gives_back_too(session, notebook):
     stubborn = notebook("stubborn.ipynb")
-    stubborn.run("import signal; [signal.signal(one, signal.SIG_IGN) for one in (signal.SIGINT, signal.SIGTERM)]; print()")
+    stubborn.run(
+        "import signal; [signal.signal(one, signal.SIG_IGN) for one in (signal.SIGINT, signal.SIGTERM)]; print()"
+    )
     stubborn.run("import os, time; os.fork() or time.sleep(600); print()")
     stubborn.close()
     assert held(session) == {}

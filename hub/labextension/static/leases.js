@@ -86,9 +86,9 @@ async function apply(book, value) {
   else book.model.deleteMetadata(KEY);
   await book.context.save();
   const session = book.sessionContext;
-  // A start that was refused has left no kernel.
+  // A start that was refused has left no kernel. If it is refused again, JupyterLab says so.
   if (session.session?.kernel) await session.restartKernel();
-  else await session.startKernel();
+  else await session.changeKernel({ name: book.model.defaultKernelName || session.specsManager.specs?.default });
 }
 
 function element(kind, properties, children = []) {
