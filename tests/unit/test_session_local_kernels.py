@@ -1,13 +1,38 @@
 """A session with four GPUs and its kernels: real server and real kernels; the GPUs are numbers in a variable."""
 
+import asyncio
 import json
 import os
 import signal
 import time
 
 import pytest
+from davide_session.leases import Lease, Leases
+from davide_session.local_kernels import SessionProvisioner
+from davide_session.wishes import Wish
 from fake_hub import TOKEN, USER, FakeHub
+from jupyter_client.kernelspec import KernelSpec
 from support.session_process import make_kernel, session_process
+
+# -- the provisioner alone
+
+
+def test_a_lease_outlasts_the_time_between_two_processes_of_a_restart(monkeypatch):
+    leases = Leases(["0", "1"])
+    monkeypatch.setattr("davide_session.local_kernels.session_leases", lambda: leases)
+    provisioner = SessionProvisioner(kernel_id="a", kernel_spec=KernelSpec())
+
+    async def held_after(restart):
+        await leases.take(Lease("a", "TensorFlow", "a.ipynb", Wish()))
+        leases.began("a", lambda: True)
+        await provisioner.cleanup(restart=restart)
+        return [one.kernel for one in await leases.held()]
+
+    assert asyncio.run(held_after(True)) == ["a"]
+    assert asyncio.run(held_after(False)) == []
+
+
+# -- a session
 
 SEEN = "import os; print(os.environ['CUDA_VISIBLE_DEVICES'])"
 PID = "import os; print(os.getpid())"
@@ -102,7 +127,7 @@ def test_four_notebooks_hold_four_gpus_and_the_fifth_is_told(session, notebook):
     refused = notebook("e.ipynb").answer
     assert refused.status_code == 500
     told = refused.json()["message"]
-    assert told.startswith("All 4 GPUs of this session are in use, each by another notebook.\nGPU 0: a.ipynb\n")
+    assert told.startswith("All 4 GPUs of this session are in use by other notebooks.\nGPU 0: a.ipynb\n")
     assert "To share one" in told
     # Renamed meanwhile: told by its present name.
     four[1].change(path="renamed.ipynb", name="renamed.ipynb")
@@ -177,9 +202,14 @@ def test_a_kernel_that_a_program_asked_for_has_a_lease_too(session):
 
 def test_a_kernel_that_does_not_go_by_itself_gives_back_too(session, notebook):
     stubborn = notebook("stubborn.ipynb")
-    stubborn.run(
-        "import signal; [signal.signal(one, signal.SIG_IGN) for one in (signal.SIGINT, signal.SIGTERM)]; print()"
-    )
+    stubborn.run("import signal as s; [s.signal(one, s.SIG_IGN) for one in (s.SIGINT, s.SIGTERM)]; print()")
     stubborn.run("import os, time; os.fork() or time.sleep(600); print()")
     stubborn.close()
     assert held(session) == {}
+
+
+def test_a_session_that_has_refused_a_kernel_ends_like_any_other(session):
+    assert Notebook(session, "greedy.ipynb", 4).answer.status_code == 201
+    assert Notebook(session, "late.ipynb").answer.status_code == 500
+    session.process.send_signal(signal.SIGTERM)
+    assert session.process.wait(30) == 0
