@@ -3,7 +3,7 @@
 import { endSession, isGone, lastPage, watchConnection, why } from "./ending.js";
 import { Facts } from "./facts.js";
 import { showLeases, warnOfMissing } from "./leases.js";
-import { saveAll, unsaved } from "./saving.js";
+import { saveAll, saveInTurns, unsaved } from "./saving.js";
 import { statusItem } from "./statusbar.js";
 import { texts } from "./texts.js";
 import { warnOfIdleness, warnOfTheEnd } from "./warnings.js";
@@ -80,6 +80,7 @@ function watched(lab, app, documents) {
     for (const problem of problems) Notification.error(problem, { autoClose: false });
     if (asked) Notification.success(count ? texts.saved(count - problems.length) : texts.nothingToSave);
   };
+  facts.onNews(() => saveInTurns(app, documents));
   warnOfTheEnd(lab, facts, save);
   warnOfIdleness(lab, facts);
   warnOfMissing(lab, facts);
