@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from davide_session.jobkernel import front, link, provisioner
 from davide_session.jobkernel.offers import Offer
-from davide_session.jobkernel.slurm_job import Charge, JobRefused, batch_script
+from davide_session.jobkernel.slurm_job import JobRefused
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import KernelManager
 from jupyter_client.provisioning import KernelProvisionerFactory
@@ -99,7 +99,7 @@ def connected(manager, seconds=30):
     client.stop_channels()
 
 
-def run(client, code, seconds=20):
+def run(client, code, seconds=60):
     """Return the state of the answer, and all that was printed or raised."""
     out = []
 
@@ -208,7 +208,7 @@ def test_shutdown_empties_the_queue_and_leaves_nothing(slurm, manager, client, w
 def test_a_cell_is_told_that_its_job_was_cancelled(slurm, manager, client):
     client.execute("import time\ntime.sleep(60)")
     time.sleep(0.3)
-    os.system("scancel -- 1001")
+    subprocess.run(["scancel", "--", "1001"], check=True)
     reply = answer(client)
     assert reply["evalue"] == (
         "You cancelled the job of this kernel, and its variables are lost. Restart the kernel to start another job."

@@ -87,12 +87,17 @@ class Writer:
 
     def __init__(self, key: bytes, scheme: str = "hmac-sha256") -> None:
         if not scheme.startswith(_SCHEME):
-            raise ValueError(f"messages signed by {ascii(scheme)} can't be written; set Session.signature_scheme")
+            raise ValueError(f"messages signed by {scheme!a} can't be written; set Session.signature_scheme")
         self._key, self._digest = key, getattr(hashlib, scheme.removeprefix(_SCHEME))
         self._session = uuid.uuid4().hex
 
     def write(
-        self, kind: str, content: Mapping[str, Any], *, parent: Mapping[str, Any] | None = None, to: Sequence[bytes] = ()
+        self,
+        kind: str,
+        content: Mapping[str, Any],
+        *,
+        parent: Mapping[str, Any] | None = None,
+        to: Sequence[bytes] = (),
     ) -> list[bytes]:
         """Return the frames of a message.
 

@@ -56,7 +56,9 @@ def read_offers(path: Path) -> tuple[Offer, ...]:
         return ()
     except (ValueError, KeyError, TypeError, StopIteration) as error:
         problem = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{path}: {problem}; no kernels with jobs of their own are offered until a play mends it") from None
+        raise ValueError(
+            f"{path}: {problem}; no kernels with jobs of their own are offered until a play mends it"
+        ) from None
 
 
 def offers(facts: Mapping[str, Any]) -> tuple[Offer, ...]:

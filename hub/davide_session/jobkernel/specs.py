@@ -6,6 +6,7 @@ import copy
 from pathlib import Path
 from typing import Any
 
+from jupyter_client.kernelspec import KernelSpecManager
 from traitlets import Instance, Unicode
 
 from davide_session.jobkernel.offers import Offer, read_offers
@@ -13,8 +14,8 @@ from davide_session.jobkernel.offers import Offer, read_offers
 PROVISIONER = "davide-job"
 
 
-class WithJobs:
-    """Adds them to a KernelSpecManager; they are made from those that are installed, and are nowhere on a disk.
+class WithJobs(KernelSpecManager):  # type: ignore[misc]
+    """Kernelspecs, and those with jobs: these are made from the ones that are installed, and are nowhere on a disk.
 
     Attributes
     ----------
@@ -30,7 +31,7 @@ class WithJobs:
 
     def find_kernel_specs(self) -> dict[str, str]:
         """Return where each kernel's files are, by its name."""
-        found: dict[str, str] = super().find_kernel_specs()  # type: ignore[misc]
+        found: dict[str, str] = super().find_kernel_specs()
         return found | {name: found[base] for name, (base, _) in self._derived(found).items()}
 
     def get_kernel_spec(self, kernel_name: str) -> Any:
@@ -41,8 +42,8 @@ class WithJobs:
         NoSuchKernel
             If there is none of that name.
         """
-        base, offer = self._derived(super().find_kernel_specs()).get(kernel_name, (kernel_name, None))  # type: ignore[misc]
-        spec = super().get_kernel_spec(base)  # type: ignore[misc]
+        base, offer = self._derived(super().find_kernel_specs()).get(kernel_name, (kernel_name, None))
+        spec = super().get_kernel_spec(base)
         if offer is None:
             return spec
         spec = copy.copy(spec)
@@ -61,6 +62,6 @@ class WithJobs:
             try:
                 self._offers = read_offers(Path(self.site_facts)) if self.site_facts else ()
             except (OSError, ValueError) as error:
-                self.log.warning("%s", error)  # type: ignore[attr-defined]
+                self.log.warning("%s", error)
                 self._offers = ()
         return self._offers  # type: ignore[no-any-return]

@@ -250,9 +250,7 @@ class Supervisor:
             for host in self._order["hosts"]:
                 try:
                     async with asyncio.timeout(_CONNECT_SECONDS):
-                        reader, writer = await asyncio.open_connection(
-                            host, self._order["port"], ssl=made, limit=2**20
-                        )
+                        reader, writer = await asyncio.open_connection(host, self._order["port"], ssl=made, limit=2**20)
                 except (OSError, TimeoutError):
                     continue
                 pause = _AGAIN_SECONDS[0]
