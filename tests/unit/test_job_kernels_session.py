@@ -113,14 +113,14 @@ def test_launcher_offers_each_kernel_of_the_site_with_jobs_of_its_own(session):
     }
 
 
-def test_notebook_runs_in_its_job_and_a_page_that_is_loaded_again_finds_it(session):
+def test_notebook_runs_in_its_job_and_a_page_that_is_loaded_again_finds_it(session, wait_for):
     kernel = session.start()
     assert run(session, kernel, "import os; x = 7; print(os.environ['SLURM_JOB_ID'])") == "1001\n"
     asked = session.slurm.newest.asked
     assert (asked["partition"], asked["gres"], asked["time"]) == ("dvd_usr_prod", "gpu:tesla:1", "1:00:00")
     assert run(session, kernel, "print(x)") == "7\n"
     assert session.ask("DELETE", f"/api/kernels/{kernel}").status_code == 204
-    assert session.slurm.queue == ["500"]
+    wait_for(lambda: session.slurm.queue == ["500"], "the job ends", 10)
 
 
 def test_kernel_that_is_killed_is_started_again_in_its_job(session, wait_for):

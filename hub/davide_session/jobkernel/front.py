@@ -1,7 +1,7 @@
 """A kernel's job as its session sees it: from the order to the end of the job, whatever comes between.
 
-It holds the kernel's channels in the session, and the connection to the supervisor in the job. Where there is no kernel,
-a stand-in speaks in its place. A job ends here on proof only: the supervisor's word, or Slurm's.
+It holds the kernel's channels in the session, and the connection to the supervisor in the job. Where there is no
+kernel, a stand-in speaks in its place. A job ends here on proof only: the supervisor's word, or Slurm's.
 """
 
 from __future__ import annotations
@@ -141,6 +141,7 @@ class Front:
         self._keep_the_job()
         self._stopping = False
         self.exit_code = None
+        self._standin.expect()
         self._channels.close(200)
         self._channels.bind(info)
         if self.stage is Stage.ENDED:
@@ -333,6 +334,7 @@ class Front:
             self._say(self._standin.farewell(channel, message))
         else:
             self._standin.keep(channel, frames)
+            self._say(self._standin.impatient())
 
     def _say(self, out: list[Out]) -> None:
         for channel, frames in out:

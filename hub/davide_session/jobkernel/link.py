@@ -1,7 +1,8 @@
 """What session and job tell each other: in order, each once, also across connections that break.
 
-A message is a JSON head and any number of frames. Each end keeps what the other has not confirmed, and sends it again on
-the next connection. A connection on which nothing comes for a while is taken for broken; both ends send something often.
+A message is a JSON head and any number of frames. Each end keeps what the other has not confirmed, and sends it again
+on the next connection. A connection on which nothing comes for a while is taken for broken; both ends send something
+often.
 """
 
 from __future__ import annotations

@@ -55,10 +55,8 @@ def read_offers(path: Path) -> tuple[Offer, ...]:
     except FileNotFoundError:
         return ()
     except (ValueError, KeyError, TypeError, StopIteration) as error:
-        problem = f"{type(error).__name__}: {error}"
-        raise ValueError(
-            f"{path}: {problem}; no kernels with jobs of their own are offered until a play mends it"
-        ) from None
+        problem = f"{path}: {type(error).__name__}: {error}"
+        raise ValueError(f"{problem}; no kernels with jobs of their own are offered until a play mends it") from None
 
 
 def offers(facts: Mapping[str, Any]) -> tuple[Offer, ...]:

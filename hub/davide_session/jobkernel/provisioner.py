@@ -90,15 +90,15 @@ class JobProvisioner(KernelProvisionerBase):  # type: ignore[misc]
         """Send the kernel a signal."""
         await self._do(lambda front: front.signal(signum))
 
-    async def kill(self, restart: bool = False) -> None:
+    async def kill(self, restart: bool = False) -> None:  # noqa: ARG002 - Jupyter's, here and in the next two
         """End the kernel's process at once. Its job is kept until `cleanup`: it may be started again."""
         await self._kill(signal.SIGKILL)
 
-    async def terminate(self, restart: bool = False) -> None:
+    async def terminate(self, restart: bool = False) -> None:  # noqa: ARG002
         """End the kernel's process."""
         await self._kill(signal.SIGTERM)
 
-    async def shutdown_requested(self, restart: bool = False) -> None:
+    async def shutdown_requested(self, restart: bool = False) -> None:  # noqa: ARG002
         """Note that the kernel was told to go."""
         await self._do(lambda front: front.stopping())
 

@@ -114,8 +114,8 @@ async def submit(script: str) -> str:
         code, out, err = await _run("sbatch", "--parsable", "--propagate=NONE", given=script)
     except TimeoutError:
         raise JobRefused(
-            "Slurm did not answer in time, so this kernel was given up. Should its job have been taken all the same, it "
-            "ends as soon as it starts. Try again in a minute."
+            "Slurm did not answer in time, so this kernel was given up. Should its job have been taken all the same, "
+            "it ends as soon as it starts. Try again in a minute."
         ) from None
     except OSError as error:
         raise JobRefused(f"sbatch can't be run here ({error.strerror}); tell the site's support.") from None

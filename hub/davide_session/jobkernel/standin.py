@@ -61,14 +61,19 @@ class StandIn:
             "help_links": [],
         }
         self.why = ""
-        self._kept: list[tuple[float, str, list[bytes]]] = []
+        self._kept: list[Out] = []
         self._asked: dict[str, Message] = {}
         self._told: dict[str, Message] = {}
+        self._expected_since = clock()
 
     @property
     def waited_for(self) -> bool:
         """Whether a cell waits for the kernel, or runs in it."""
         return bool(self._asked)
+
+    def expect(self) -> None:
+        """Begin to wait for the kernel."""
+        self._expected_since = self._clock()
 
     # -- while the kernel is there
 
@@ -90,24 +95,26 @@ class StandIn:
 
     def keep(self, channel: str, frames: list[bytes]) -> None:
         """Keep a request for the kernel that is to come."""
-        self._kept.append((self._clock(), channel, frames))
+        self._kept.append((channel, frames))
         self.note_request(channel, frames)
 
     def release(self) -> tuple[list[Out], list[Out]]:
         """Return what is to be said to pages, and then to the kernel: it is there now."""
         out = [self._iopub("clear_output", {"wait": False}, message) for message in self._told.values()]
-        kept, self._kept, self._told = [(channel, frames) for _, channel, frames in self._kept], [], {}
+        kept, self._kept, self._told = self._kept, [], {}
         return out, kept
 
     def impatient(self) -> list[Out]:
-        """Return the answers to those who have waited long enough to know what kind of kernel this is."""
-        now, out, rest = self._clock(), list[Out](), []
-        for at, channel, frames in self._kept:
+        """Return the answers to who wants to know what kind of kernel this is, once it is late enough."""
+        if self._clock() - self._expected_since < _PATIENCE_SECONDS:
+            return []
+        out, rest = list[Out](), list[Out]()
+        for channel, frames in self._kept:
             message = read(frames)
-            if message and message.kind == "kernel_info_request" and now - at >= _PATIENCE_SECONDS:
+            if message and message.kind == "kernel_info_request":
                 out += self._answer(channel, message, self.info)
             else:
-                rest.append((at, channel, frames))
+                rest.append((channel, frames))
         self._kept = rest
         return out
 
@@ -127,7 +134,7 @@ class StandIn:
     def give_up(self, why: str) -> list[Out]:
         """Return the answers to all who wait: there is no kernel, and why. The others of a page's cells are aborted."""
         self.why = why
-        kept = [(channel, read(frames)) for _, channel, frames in self._kept]
+        kept = [(channel, read(frames)) for channel, frames in self._kept]
         asked, self._kept, self._asked, self._told = list(self._asked.values()), [], {}, {}
         out: list[Out] = []
         for index, message in enumerate(asked):
@@ -154,7 +161,7 @@ class StandIn:
     # -- words
 
     def _is_kept(self, message: Message) -> bool:
-        return any((one := read(frames)) and one.id == message.id for _, _, frames in self._kept)
+        return any((one := read(frames)) and one.id == message.id for _, frames in self._kept)
 
     def _no_kernel(self, channel: str, message: Message) -> list[Out]:
         if message.kind == "kernel_info_request":
