@@ -405,7 +405,7 @@ class Profile(Fact):
 
 
 class KernelJob(Fact):
-    """A kernel with a Slurm job of its own, as the launcher of a session offers it: a profile, or more or less of it."""
+    """A kernel with a Slurm job of its own, as the launcher of a session offers it: a profile, or a part of it."""
 
     profile: Label
     gpus: Annotated[int, Field(ge=1, le=64, description="a whole number of GPUs, from 1", examples=[1])] | None = None

@@ -391,3 +391,4 @@ def test_job_ends_by_itself_when_its_session_is_gone(
     assert slurm.queue == ["500", "1001"]
     slurm.jobs["500"].state = session
     wait_for(lambda: "1001" not in slurm.queue, "the job notices", 25)
+    assert not list((Path.home() / ".local/share/davide-hub/kernels").iterdir())

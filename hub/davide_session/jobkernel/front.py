@@ -14,7 +14,7 @@ import ssl
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,7 @@ class Wanted:
     argv: list[str]
     env: dict[str, str]
     cwd: str
-    key: str
+    key: str = field(repr=False)
     scheme: str
     folder: Path
     private: Path
@@ -217,6 +217,7 @@ class Front:
             "tls_key": other.key,
             "session_certificate": own.certificate,
             "session_job": wanted.charge.session_job,
+            "folder": str(wanted.folder),
             "lost_seconds": wanted.lost_seconds,
         }
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from ssl import CERT_REQUIRED, PROTOCOL_TLS_CLIENT, PROTOCOL_TLS_SERVER, SSLContext, TLSVersion
@@ -28,7 +28,7 @@ class Pair:
     """A certificate and its key, as PEM."""
 
     certificate: str
-    key: str
+    key: str = field(repr=False)
 
 
 def make_pair(name: str) -> Pair:

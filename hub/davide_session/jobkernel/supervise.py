@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -279,11 +280,16 @@ class Supervisor:
             if self._link.connected:
                 lost = asked = now
             elif now - lost > self._order["lost_seconds"]:
-                self._end("its session was not heard of for too long")
+                self._end_alone("its session was not heard of for too long")
             elif now - asked > min(_ASK_SLURM_SECONDS, self._order["lost_seconds"] / 3):
                 asked = now
                 if await _has_ended(self._order["session_job"]):
-                    self._end("its session has ended")
+                    self._end_alone("its session has ended")
+
+    def _end_alone(self, why: str) -> None:
+        self._end(why)
+        # Nobody else is there to do it.
+        shutil.rmtree(self._order["folder"], ignore_errors=True)
 
     # -- Slurm
 
