@@ -58,6 +58,9 @@ def test_nothing_is_lost_or_doubled_on_a_line_that_is_cut_again_and_again(seed, 
         assert await cable.job.delivered(20)
         calling.cancel()
         server.close()
+        for transport in cable.cut:
+            transport.abort()
+        await asyncio.sleep(0.05)
         return cable.got
 
     got = asyncio.run(talk())
@@ -107,6 +110,7 @@ def greet(tmp_path, shown, trusted):
         finally:
             writer.transport.abort()
             server.close()
+            await asyncio.sleep(0.05)
 
     return asyncio.run(talk())
 

@@ -225,8 +225,11 @@ class Front:
             write_order(wanted.folder, order)
             # For whoever wants to see what was submitted.
             (wanted.folder / "job.sbatch").write_text(script)
+            # From now on: the kernel may be there before sbatch has said the job's number.
+            self.stage, self.job, self._node = Stage.WAITING, "", ""
             self.job = await submit(script)
         except (JobRefused, OSError) as error:
+            self.stage = Stage.ENDED
             await self._close()
             shutil.rmtree(wanted.folder, ignore_errors=True)
             if isinstance(error, JobRefused):
@@ -234,8 +237,6 @@ class Front:
             problem = f"The kernel's files can't be written: {error.strerror} ({error.filename})"
             raise JobRefused(f"{problem}. Make room in your home, and start the kernel again.") from None
         self._log.info("Kernel %s is job %s", wanted.kernel_id, self.job)
-        self.stage = Stage.WAITING
-        self._node = ""
         self._watching = self._begin(self._watch())
 
     async def _listen(self, tls: ssl.SSLContext) -> asyncio.Server:
@@ -262,10 +263,11 @@ class Front:
             writer.transport.abort()
 
     async def _close(self) -> None:
-        if self._carrying:
-            self._carrying.cancel()
         if self._server:
             self._server.close()
+        if self._carrying and not self._carrying.done():
+            self._carrying.cancel()
+            await asyncio.wait([self._carrying])
         self._carrying = self._server = None
 
     async def _end_job(self) -> None:
@@ -463,6 +465,8 @@ class Front:
 async def _final(number: str) -> Job | None:
     """Return a job that has ended, as Slurm says; None if it does not say that."""
     job = None
+    if not number:
+        return None
     with suppress(SlurmSilent):
         job = read_queue(await ask_here("queue", frozenset({number}))).get(number)
         if job is None or job.state == "CANCELLED":
