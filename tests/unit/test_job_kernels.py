@@ -291,6 +291,16 @@ def test_a_start_that_waits_says_why_and_runs_its_cells_in_the_end(slurm, manage
         assert answer(client)["status"] == "ok"
 
 
+def test_a_start_that_can_never_be_says_so(slurm, manager):
+    slurm.full = "QOSMaxGRESPerJob"
+    manager.start_kernel()
+    for client in connected(manager, seconds=0):
+        client.execute("1")
+        said = next_text(client)
+        assert "it asks for more than your QOS may give one job: GPUs" in said
+        assert "It will never start like this. Cancel it, and choose another profile." in said
+
+
 def test_interrupting_a_start_that_waits_takes_the_job_out_of_the_queue(slurm, manager, wait_for):
     slurm.full = "Resources"
     manager.start_kernel()

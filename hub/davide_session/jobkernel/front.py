@@ -12,16 +12,15 @@ import shutil
 import socket
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from davide_hub.endings import LOG_TELLS, of_job
-from davide_hub.reasons import explain
-from davide_hub.slurm import SlurmSilent, SlurmView, ask_here, read_accounting, read_queue
+from davide_hub.reasons import clock, explain
 from davide_hub.states import GONE, Job, Phase
 from davide_hub.texts import text, texts_of
 
@@ -32,6 +31,9 @@ from davide_session.jobkernel.messages import Writer, read
 from davide_session.jobkernel.offers import Offer
 from davide_session.jobkernel.slurm_job import Charge, JobRefused, batch_script, cancel, submit
 from davide_session.jobkernel.standin import Out, StandIn
+
+if TYPE_CHECKING:
+    from davide_hub.slurm import SlurmView
 
 _TICK_SECONDS = 0.5
 # What starts at once needs no words.
@@ -46,6 +48,8 @@ _ASK_AGAIN_SECONDS = (0.5, 1, 2, 4, 8, 15)
 # An interrupt comes before each restart and each shutdown too: those say so at once.
 _INTERRUPT_SECONDS = 0.5
 _LOG_LINES = 12
+# Kinds of reasons, see davide_hub.reasons.
+_BY_ITSELF = frozenset({"queue", "soon", "later"})
 
 
 class Stage(Enum):
@@ -95,12 +99,12 @@ class Front:
     wanted
         What it is to be.
     view
-        What Slurm says of the session's jobs.
+        Returns what Slurm says of the session's jobs.
     log
         The server's.
     """
 
-    def __init__(self, wanted: Wanted, view: SlurmView, log: Any) -> None:
+    def __init__(self, wanted: Wanted, view: Callable[[], SlurmView], log: Any) -> None:
         self.wanted, self._view, self._log = wanted, view, log
         self.stage = Stage.ENDED
         self.exit_code: int | None = None
@@ -113,8 +117,7 @@ class Front:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._watching: asyncio.Task[None] | None = None
         self._interrupting: asyncio.TimerHandle | None = None
-        self._learning = False
-        self._stopping = False
+        self._learning = self._stopping = self._asked = False
         self._node = ""
         self._reset()
 
@@ -279,7 +282,8 @@ class Front:
                 told = await self._link.delivered(2)
             if not told and not await cancel(self.job):
                 self._log.warning("Job %s could not be cancelled; it ends when it misses its session", self.job)
-            self._view.forget(self.job)
+            if self._asked:
+                self._view().forget(self.job)
         self.stage = Stage.ENDED
         if self._watching:
             self._watching.cancel()
@@ -359,7 +363,8 @@ class Front:
                 await self._look(now)
 
     async def _look(self, now: float) -> None:
-        job = await self._view.look(self.job)
+        self._asked = True
+        job = await self._view().look(self.job)
         if self._link.connected or self.stage is Stage.ENDED:
             return
         silent = now - self._silent_since
@@ -375,21 +380,25 @@ class Front:
             self._unknown(now, silent)
 
     def _unknown(self, now: float, silent: float) -> None:
-        if self._view.missing(self.job):
+        if self._view().missing(self.job):
             self._missing_since = self._missing_since or now
             if now - self._missing_since > _GONE_SECONDS:
                 self._begin(self._learn_end("", Job(Phase.ENDED, GONE)))
-        elif self._view.silent and silent > _SILENT_SECONDS:
+        elif self._view().silent and silent > _SILENT_SECONDS:
             self._tell("slurm_silent", job=self.job)
         elif not self._node:
             self._tell("submitted", job=self.job)
 
     def _tell_why(self, job: Job) -> None:
-        why = explain(job).why
-        if self._standin.waited_for and self._said != why:
-            self._said = why
-            advice = text("kernel_jobs.advice")
-            self._say(self._standin.tell(text("kernel_jobs.waits", job=self.job, why=why, advice=advice)))
+        reason = explain(job)
+        if self._standin.waited_for and self._said != reason.why:
+            self._said = reason.why
+            says = [text("kernel_jobs.waits", job=self.job, why=reason.why)]
+            if job.starts is not None:
+                says.append(text("kernel_jobs.plan", time=clock(job.starts)))
+            # What starts by itself needs no advice but patience; all else needs somebody to do something.
+            says.append(text("kernel_jobs.patience") if reason.kind in _BY_ITSELF else reason.advice)
+            self._say(self._standin.tell(" ".join([*says, text("kernel_jobs.interrupt")])))
 
     def _tell(self, name: str, **values: str) -> None:
         if self._standin.waited_for and self._said != name:
@@ -410,10 +419,12 @@ class Front:
         if self._learning or self.stage is Stage.ENDED:
             return
         self._learning = True
+        from davide_session.jobkernel.asking import ended
+
         try:
             for pause in _ASK_AGAIN_SECONDS if job is None or job.state == "CANCELLED" else ():
                 await asyncio.sleep(pause)
-                if (found := await _final(self.job)) is not None:
+                if (found := await ended(self.job)) is not None:
                     job = found
                     break
             if self.stage is not Stage.ENDED:
@@ -460,19 +471,6 @@ class Front:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._log.error("Kernel %s: %s: %s", self.wanted.kernel_id, type(error).__name__, error, exc_info=error)
-
-
-async def _final(number: str) -> Job | None:
-    """Return a job that has ended, as Slurm says; None if it does not say that."""
-    job = None
-    if not number:
-        return None
-    with suppress(SlurmSilent):
-        job = read_queue(await ask_here("queue", frozenset({number}))).get(number)
-        if job is None or job.state == "CANCELLED":
-            # Accounting tells who cancelled it, and knows those that the queue has forgotten.
-            job = read_accounting(await ask_here("accounting", frozenset({number}))).get(number, job)
-    return job if job is not None and job.phase is Phase.ENDED else None
 
 
 def _own_names() -> list[str]:

@@ -8,17 +8,19 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from davide_hub.slurm import SlurmView
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 from traitlets import Dict, Float, Unicode
 
 from davide_session.jobkernel.front import Front, Wanted
 from davide_session.jobkernel.offers import Offer
 from davide_session.jobkernel.slurm_job import Charge
+
+if TYPE_CHECKING:
+    from davide_hub.slurm import SlurmView
 
 _FOLDER = ".local/share/davide-hub/kernels"
 
@@ -31,7 +33,15 @@ class _Loop:
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="davide-kernel-jobs", daemon=True).start()
-        self.view = SlurmView()
+        self._view: SlurmView | None = None
+
+    def view(self) -> SlurmView:
+        """Return what Slurm says: one view, so that one question serves all kernels of a session."""
+        if self._view is None:
+            from davide_session.jobkernel.asking import SlurmView
+
+            self._view = SlurmView()
+        return self._view
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Do something there, and return what came of it."""
@@ -42,7 +52,6 @@ _loop: _Loop | None = None
 
 
 def _shared_loop() -> _Loop:
-    # One for all kernels of a session, so that one question to Slurm serves them all.
     global _loop
     if _loop is None:
         _loop = _Loop()
@@ -157,7 +166,7 @@ class JobProvisioner(KernelProvisionerBase):  # type: ignore[misc]
 
         await _shared_loop().run(done())
 
-    async def _made(self, cmd: list[str], env: dict[str, str], view: SlurmView) -> Front:
+    async def _made(self, cmd: list[str], env: dict[str, str], view: Callable[[], SlurmView]) -> Front:
         info = self.connection_info
         key = info["key"]
         # Not the session's own variables: they hold its tokens, and name its node and its GPUs.

@@ -89,7 +89,8 @@ class StandIn:
 
     def forget(self) -> None:
         """Forget what was asked of a kernel that is gone: pages do the same when it starts again."""
-        self._asked, self._told = {}, {}
+        self._asked = {name: message for name, message in self._asked.items() if self._is_kept(message)}
+        self._told = {}
 
     # -- while it is not
 

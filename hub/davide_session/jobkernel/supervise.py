@@ -283,7 +283,10 @@ class Supervisor:
                 self._end_alone("its session was not heard of for too long")
             elif now - asked > min(_ASK_SLURM_SECONDS, self._order["lost_seconds"] / 3):
                 asked = now
-                if await _has_ended(self._order["session_job"]):
+                # Not at the top: it is needed once in a long time.
+                from davide_session.jobkernel.asking import ended
+
+                if await ended(self._order["session_job"]) is not None:
                     self._end_alone("its session has ended")
 
     def _end_alone(self, why: str) -> None:
@@ -305,19 +308,3 @@ class Supervisor:
             print(f"The kernel's job ends: {why}", file=sys.stderr, flush=True)
             self._link.send("ending", why=why, confirm=True, **more)
             self._over.set()
-
-
-async def _has_ended(job: str) -> bool:
-    """Return whether Slurm says that a job has ended. No answer is none."""
-    if not job:
-        return False
-    # Not at the top: it is needed once in a long time.
-    from davide_hub.slurm import SlurmSilent, ask_here, read_accounting, read_queue
-    from davide_hub.states import Phase
-
-    number = frozenset({job})
-    with suppress(SlurmSilent):
-        known = read_queue(await ask_here("queue", number))
-        known = known or read_accounting(await ask_here("accounting", number))
-        return job in known and known[job].phase is Phase.ENDED
-    return False
