@@ -54,7 +54,7 @@ def read_offers(path: Path) -> tuple[Offer, ...]:
         return offers(facts)
     except FileNotFoundError:
         return ()
-    except (ValueError, KeyError, TypeError, StopIteration) as error:
+    except (ValueError, KeyError, TypeError) as error:
         problem = f"{path}: {type(error).__name__}: {error}"
         raise ValueError(f"{problem}; no kernels with jobs of their own are offered until a play mends it") from None
 
@@ -65,8 +65,8 @@ def offers(facts: Mapping[str, Any]) -> tuple[Offer, ...]:
 
 
 def _offer(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> Offer:
-    profile = next(one for one in facts["profiles"] if one["name"] == wanted["profile"])
-    partition = next(one for one in facts["partitions"] if one["name"] == profile["partition"])
+    profile = {one["name"]: one for one in facts["profiles"]}[wanted["profile"]]
+    partition = {one["name"]: one for one in facts["partitions"]}[profile["partition"]]
     gpus = wanted.get("gpus") or profile["gpus"]
     hours = wanted.get("hours") or profile["hours"]
     kind = profile.get("gpu_type") or partition.get("gpu_type")
