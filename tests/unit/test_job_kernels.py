@@ -178,6 +178,14 @@ def test_interrupt_reaches_the_kernel(manager, client):
     assert run(client, "1 + 1") == ("ok", "2")
 
 
+def test_interrupting_a_kernel_that_is_just_starting_again_keeps_the_job(slurm, manager, client):
+    manager.restart_kernel(now=True)
+    manager.interrupt_kernel()
+    client.wait_for_ready(timeout=60)
+    assert run(client, "1 + 1") == ("ok", "2")
+    assert slurm.queue == ["500", "1001"]
+
+
 def test_restart_keeps_the_job(slurm, manager, client):
     assert run(client, "x = 1; import os; os.getpid()")[0] == "ok"
     manager.restart_kernel()

@@ -48,6 +48,8 @@ _ASK_AGAIN_SECONDS = (0.5, 1, 2, 4, 8, 15)
 # An interrupt comes before each restart and each shutdown too: those say so at once.
 _INTERRUPT_SECONDS = 0.5
 _LOG_LINES = 12
+# Anybody on the network may connect, and is not waited for.
+_LISTENING: Any = {"limit": 2**20, "ssl_handshake_timeout": 10}
 # Kinds of reasons, see davide_hub.reasons.
 _BY_ITSELF = frozenset({"queue", "soon", "later"})
 
@@ -118,7 +120,7 @@ class Front:
         self._watching: asyncio.Task[None] | None = None
         self._interrupting: asyncio.TimerHandle | None = None
         self._learning = self._stopping = self._asked = False
-        self._node = ""
+        self._here, self._node = False, ""
         self._reset()
 
     def _reset(self) -> None:
@@ -169,10 +171,10 @@ class Front:
         return 0 if self._stopping and self.stage is not Stage.READY else None
 
     def signal(self, number: int) -> None:
-        """Send the kernel a signal; one that is still waited for is not wanted any more then."""
+        """Send the kernel a signal. If its job still waits, it is not wanted any more then."""
         if self.stage is Stage.READY:
             self._link.send("signal", number=number, confirm=True)
-        elif self.stage is Stage.WAITING and not self._stopping:
+        elif self.stage is Stage.WAITING and not self._here and not self._stopping:
             self._keep_the_job()
             loop = asyncio.get_running_loop()
             self._interrupting = loop.call_later(_INTERRUPT_SECONDS, lambda: self._begin(self._interrupted()))
@@ -229,7 +231,8 @@ class Front:
             # For whoever wants to see what was submitted.
             (wanted.folder / "job.sbatch").write_text(script)
             # From now on: the kernel may be there before sbatch has said the job's number.
-            self.stage, self.job, self._node = Stage.WAITING, "", ""
+            self.stage, self.job = Stage.WAITING, ""
+            self._here, self._node = False, ""
             self.job = await submit(script)
         except (JobRefused, OSError) as error:
             self.stage = Stage.ENDED
@@ -246,8 +249,8 @@ class Front:
         if socket.has_dualstack_ipv6():
             with suppress(OSError):
                 both = socket.create_server(("", 0), family=socket.AF_INET6, dualstack_ipv6=True)
-                return await asyncio.start_server(self._called, sock=both, ssl=tls, limit=2**20)
-        return await asyncio.start_server(self._called, sock=socket.create_server(("", 0)), ssl=tls, limit=2**20)
+                return await asyncio.start_server(self._called, sock=both, ssl=tls, **_LISTENING)
+        return await asyncio.start_server(self._called, sock=socket.create_server(("", 0)), ssl=tls, **_LISTENING)
 
     async def _called(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Go on with the supervisor, which has shown its certificate; it gave up the connection before this one."""
@@ -298,7 +301,7 @@ class Front:
                 self._standin.note_answer(head["channel"], frames)
                 self._channels.send(head["channel"], frames)
             case "here":
-                self._node = str(head["node"])
+                self._here, self._node = True, str(head["node"])
             case "ready":
                 self._ready(head["info"])
             case "exited":
@@ -372,9 +375,9 @@ class Front:
             self._tell_why(job)
         elif job.phase is Phase.ENDED:
             self._begin(self._learn_end("", job))
-        elif job.phase is Phase.RUNNING and self._node and silent > _SILENT_SECONDS:
+        elif job.phase is Phase.RUNNING and self._here and silent > _SILENT_SECONDS:
             self._tell("silent", node=self._node_in_words())
-        elif job.phase is Phase.RUNNING and not self._node and silent > _SLOW_SECONDS:
+        elif job.phase is Phase.RUNNING and not self._here and silent > _SLOW_SECONDS:
             self._tell("slow", job=self.job, node=job.node or text("kernel_jobs.its_node"))
         elif job.phase is Phase.UNKNOWN:
             self._unknown(now, silent)
@@ -386,7 +389,7 @@ class Front:
                 self._begin(self._learn_end("", Job(Phase.ENDED, GONE)))
         elif self._view().silent and silent > _SILENT_SECONDS:
             self._tell("slurm_silent", job=self.job)
-        elif not self._node:
+        elif not self._here:
             self._tell("submitted", job=self.job)
 
     def _tell_why(self, job: Job) -> None:
@@ -411,7 +414,7 @@ class Front:
     # -- the end of the job
 
     async def _interrupted(self) -> None:
-        if self.stage is Stage.WAITING:
+        if self.stage is Stage.WAITING and not self._here:
             await self._over(text("kernel_jobs.interrupted"))
 
     async def _learn_end(self, why: str, job: Job | None = None) -> None:
@@ -439,9 +442,9 @@ class Front:
         state = "" if job is None else job.state
         values = {"hours": offer.hours, "memory": offer.memory_gb, "job": self.job, "state": state}
         known = kind if kind in texts_of("kernel_jobs") else "other"
-        what = text(f"kernel_jobs.{known}", why=why or "it was ended from within", **values)
+        what = text(f"kernel_jobs.{known}", why=why or text("kernel_jobs.from_within"), **values)
         # Before its supervisor could say anything, the log is all there is.
-        tells = kind in LOG_TELLS or (kind == "shutdown" and not self._node)
+        tells = kind in LOG_TELLS or (kind == "shutdown" and not self._here)
         return what, self._log_end() if tells else ""
 
     def _log_end(self) -> str:

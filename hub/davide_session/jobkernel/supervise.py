@@ -194,7 +194,7 @@ class Supervisor:
     async def _wait(self, process: asyncio.subprocess.Process, generation: int) -> None:
         code = await process.wait()
         self._idle_since = time.monotonic()
-        if code in (-signal.SIGTERM, -signal.SIGKILL):
+        if code != 0:
             await asyncio.sleep(_SIGNAL_SECONDS)
         if generation == self._generation and not self._over.is_set():
             await self._channels.drained()
