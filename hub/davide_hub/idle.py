@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from jupyterhub import orm
 from jupyterhub.apihandlers.users import ActivityAPIHandler, _parse_timestamp
 
 from davide_hub.closing import can_end, end_session
@@ -104,9 +103,9 @@ class IdleWatch:
     async def once(self) -> None:
         """Look once, and end those whose time is over and who were warned for long enough."""
         now, found = time.monotonic(), {}
-        for row in self.app.db.query(orm.Spawner).filter(orm.Spawner.server_id.is_not(None)).all():
-            user = self.app.users[row.user]
-            spawner = user.spawners[row.name]
+        # Every user with a session is in this mapping; the database would be asked for hundreds in one go.
+        sessions = [(user, spawner) for user in self.app.users.values() for spawner in user.spawners.values()]
+        for user, spawner in sessions:
             if warned(spawner) is None or not can_end(spawner):
                 continue
             since = found[spawner.session_key] = self._warned.get(spawner.session_key, now)

@@ -15,6 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from davide_hub.broker.client import BrokerClient, BrokerRefused, BrokerUnreachable
 from davide_hub.questions import ENVIRONMENT, SECONDS, Outcome, Question, SlurmSilent, command
@@ -210,6 +211,22 @@ class _Snapshot:
     taken: float = float("-inf")
     took: tuple[float, float] = (0.0, 0.0)
 
+    @cached_property
+    def places(self) -> dict[str, tuple[int, int]]:
+        """The place of each waiting job in its partition, and how many wait there.
+
+        Sorted once for all: each of hundreds that start together asks for its own.
+        """
+        queues: dict[str, list[tuple[int, int, str]]] = {}
+        for number, job in (self.jobs or {}).items():
+            if job.phase is Phase.WAITING and job.priority is not None:
+                queues.setdefault(job.partition, []).append((-job.priority, int(number), number))
+        return {
+            number: (place, len(queue))
+            for queue in queues.values()
+            for place, (_, _, number) in enumerate(sorted(queue), start=1)
+        }
+
     @property
     def rest(self) -> float:
         """Seconds to leave Slurm alone after this round."""
@@ -262,15 +279,7 @@ class SlurmView:
 
         Others' jobs are not counted: Slurm is not asked about them, and may hide them.
         """
-        job = self.last(job_id)
-        if job.phase is not Phase.WAITING or job.priority is None:
-            return None
-        waiting = [
-            (-(one.priority or 0), int(number))
-            for number, one in (self._snapshot.jobs or {}).items()
-            if one.phase is Phase.WAITING and one.partition == job.partition
-        ]
-        return sorted(waiting).index((-job.priority, int(job_id))) + 1, len(waiting)
+        return self._snapshot.places.get(job_id)
 
     def missing(self, job_id: str) -> bool:
         """Return whether Slurm answered about this job, and its answer left the job out. That proves nothing."""

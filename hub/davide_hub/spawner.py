@@ -1,7 +1,8 @@
 """A user's session: one Slurm job, submitted by the broker, that calls home when JupyterLab listens.
 
 A subclass of batchspawner's `SlurmSpawner`: whoever knows that finds its traits and its state here. What it does
-by `sudo` and by polling goes through the broker, the one view of Slurm, and the call home instead.
+by `sudo` and by polling goes through the broker, the one view of Slurm, and the call home instead. What is kept and
+told of it is record.py.
 """
 
 from __future__ import annotations
@@ -16,31 +17,22 @@ from hashlib import sha256
 from secrets import token_hex
 from typing import Any
 
-from batchspawner import SlurmSpawner
-from batchspawner.api import BatchSpawnerAPIHandler
-from jupyterhub import apihandlers, orm
-from jupyterhub.utils import maybe_future, url_escape_path, url_path_join
+from jupyterhub import orm
+from jupyterhub.utils import maybe_future
 from sqlalchemy import inspect
-from traitlets import Instance, Integer, Unicode
 
-from davide_hub.broker.client import BrokerClient, BrokerRefused, BrokerUnreachable
-from davide_hub.certificates import HubCertificates, session_host
-from davide_hub.database import commit, recover
-from davide_hub.endings import LOG_TELLS, Ending, advice, of_job, of_log, of_refusal
-from davide_hub.facts import Site
+from davide_hub.broker.client import BrokerRefused, BrokerUnreachable
+from davide_hub.certificates import session_host
+from davide_hub.database import recover
+from davide_hub.endings import LOG_TELLS, Ending, of_job, of_log, of_refusal
 from davide_hub.heard import HeardServer
 from davide_hub.news import News, news_of
-from davide_hub.nodes import Nodes
 from davide_hub.options import SessionFailed, chosen_plan, options_in
-from davide_hub.proof import Proof, as_job
+from davide_hub.proof import as_job
+from davide_hub.record import SessionRecord
 from davide_hub.states import UNKNOWN, Job, Phase
 from davide_hub.texts import text, texts_of
 from davide_hub.turnstile import turn
-
-# Importing batchspawner registers a handler of its own. The one that touches a spawner here is ours (callhome.py):
-# it takes a port and nothing else.
-_handlers = apihandlers.default_handlers
-_handlers[:] = [handler for handler in _handlers if handler[1] is not BatchSpawnerAPIHandler]
 
 # How often a starting session asks for news of Slurm; the answer comes from the one view.
 _LOOK_SECONDS = 5
@@ -48,25 +40,8 @@ _LOOK_SECONDS = 5
 _OLDEST_ANSWER_SECONDS = 150
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 15.0
-_LOG_LINES = 15
-# A page that has heard nothing for longer knows that its laptop slept, or that the connection is gone.
-_AGAIN_SECONDS = 15
 # What the broker says of a session that it does not have, or no more; the last where its user is not logged in.
 _NOTHING_THERE = ("unknown_session", "ended", "no_ticket")
-
-_KEPT = (
-    "job_id",
-    "profile_name",
-    "session_key",
-    "token_digest",
-    "unsure",
-    "node",
-    "port",
-    "stopping",
-    "asked_at",
-    "ended",
-    "ended_as",
-)
 
 
 class NeverSubmitted(Exception):  # noqa: N818 - it is what it says
@@ -91,25 +66,8 @@ class Adoption:
     token: str
 
 
-class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
+class DavideSpawner(SessionRecord):
     """Starts, watches and ends the Slurm job of a session."""
-
-    site = Instance(Site, config=True, help="The site's facts.")
-    broker = Instance(BrokerClient, config=True, help="Who submits and cancels.")
-    # No traits: JupyterHub would hand each session a copy of its own.
-    proof: Proof
-    nodes: Nodes
-    certificates: HubCertificates
-
-    profile_name = Unicode(help="The profile that the session was started with.")
-    session_key = Unicode(help="The name of this start: of its folder in the user's home, and in the job's name.")
-    token_digest = Unicode(help="SHA-256 of the session's API token, by which a call home is known.")
-    unsure = Unicode(help="Not empty if Slurm may have taken the session twice, so that it has another job.")
-    node = Unicode(help="Where the session runs.")
-    stopping = Unicode(help="Not empty once the session is to end, so that a restarted hub goes on with that.")
-    asked_at = Integer(help="When the session was asked for, in seconds since 1970.")
-    ended = Unicode(help="How the last session ended, in a sentence; empty if the user stopped it here.")
-    ended_as = Unicode(help="The same in a word, see `endings.Ending`.")
 
     api_token: str
     _callbacks: list[Any]  # JupyterHub's: who is told when the session ends
@@ -423,19 +381,6 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
             self.end_as(of_log(ending, self.ended_log))
         return 1
 
-    def end_as(self, ending: Ending) -> None:
-        """Keep how the session ended, for the pages."""
-        self.ended, self.ended_as = ending.sentence, ending.kind
-
-    @property
-    def ended_advice(self) -> str:
-        """What to do after that end; empty where its sentence says it."""
-        return advice(self.ended_as)
-
-    def _note_failure(self, failure: SessionFailed) -> None:
-        self.end_as(Ending(failure.reason, failure.session_sentence))
-        self.ended_log = failure.session_log
-
     async def poll_and_notify(self) -> int | None:
         """Do what JupyterHub does at the end of a session, until that is written down.
 
@@ -496,78 +441,6 @@ class DavideSpawner(SlurmSpawner):  # type: ignore[misc]
                 self.log.warning("%s: session %s is closed later: %s", self._log_name, self.session_key, error)
         self._revoke_token()
         await maybe_future(super().run_post_stop_hook())
-
-    def _revoke_token(self) -> None:
-        # By its note, since the hub does not know the token any more if it was restarted since the session's start.
-        user = self.user.orm_user
-        database = inspect(user).session
-        for token in list(user.api_tokens):
-            if token.note == self.token_note:
-                database.delete(token)
-        database.commit()
-
-    @property
-    def token_note(self) -> str:
-        """What JupyterHub writes beside the API token of this server."""
-        return f"Server at {url_path_join(self.user.base_url, url_escape_path(self.name), '/')}"
-
-    # -- what survives a restart of the hub
-
-    def get_state(self) -> dict[str, Any]:
-        """Return what the database keeps: enough to find the job again, and how the last one ended."""
-        kept = {name: getattr(self, name) for name in _KEPT}
-        return {name: value for name, value in kept.items() if value}
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Take up what `get_state` returned."""
-        for name in _KEPT:
-            if name in state:
-                setattr(self, name, state[name])
-        if self.node:
-            self._at_home.set()
-
-    def clear_state(self) -> None:
-        """Forget the job, but not how it ended."""
-        if self.job_id:
-            self.proof.view.forget(self.job_id)
-        super().clear_state()
-        self.session_key = self.token_digest = self.unsure = self.node = self.stopping = ""
-        self.port = 0
-        self._at_home.clear()
-        self._submission = None
-        self._runs_since = self.report = None
-        self._closed = self._proved = self._taken_up = False
-
-    def _save(self) -> None:
-        # JupyterHub saves only once the server is up: a hub that is restarted earlier would know of no job.
-        self.orm_spawner.state = self.get_state()
-        self._commit()
-
-    def _commit(self) -> None:
-        commit(inspect(self.orm_spawner).session)
-
-    # -- what the user reads
-
-    async def progress(self) -> AsyncIterator[dict[str, Any]]:
-        """Tell the pending page what is going on: all there is to know, at each change and every few seconds."""
-        told, when = None, 0.0
-        while True:
-            now = time.monotonic()
-            if self.news != told or now - when > _AGAIN_SECONDS:
-                told, when = self.news, now
-                yield told.event()
-            await asyncio.sleep(0.5)
-
-    def _say(self, sentence: str) -> None:
-        self.news = News("silent", sentence, since=self.asked_at)
-
-    async def _log_end(self) -> str:
-        try:
-            log = await self.broker.log_end(self.user.name, self.session_key)
-        except (BrokerRefused, BrokerUnreachable) as error:
-            self.log.warning("%s: no log of job %s: %s", self._log_name, self.job_id, error)
-            return ""
-        return "\n".join(log.splitlines()[-_LOG_LINES:])
 
 
 def digest(token: str) -> str:

@@ -53,6 +53,7 @@ def settings(place: Place) -> Config:
         config.ServerApp.ssl_options = place.tls.server_options()
 
     config.ServerApp.kernel_spec_manager_class = "davide_session.server.SessionKernels"
+    config.ServerApp.kernel_manager_class = "davide_session.kernel_manager.SessionKernelManager"
     # The server's own Python is no kernel: it has none of a lesson's libraries.
     config.SessionKernels.ensure_native_kernel = False
     config.SessionKernels.kernel_dirs = place.kernels

@@ -33,6 +33,9 @@ def hub_killed_pending(scene: Scene) -> None:
     finally:
         scene.slurm.partition("State=UP")
     scene.expected.started.add(scene.newcomer.name)
+    scene.newcomer.wait_until_ready()
+    # What Slurm said before it started ("waits") must not end it now.
+    last(12)
 
 
 @row("hub", "killed while sbatch is about to run")

@@ -73,9 +73,7 @@ def rounds(clock, monkeypatch):
         spawner.stopping = "yes"
 
     monkeypatch.setattr(idle, "end_session", end)
-    row = SimpleNamespace(user="student01", name="")
-    query = SimpleNamespace(filter=lambda _what: SimpleNamespace(all=lambda: [row]))
-    app = SimpleNamespace(db=SimpleNamespace(query=lambda _what: query), users={})
+    app = SimpleNamespace(users={})
     watch = IdleWatch(app)
 
     def once(spawner):

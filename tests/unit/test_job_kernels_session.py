@@ -183,6 +183,9 @@ def test_job_that_slurm_refuses_is_told_to_the_page(session):
     answer = session.ask("POST", "/api/sessions", path="a", name="a", type="notebook", kernel={"name": KERNEL})
     assert answer.status_code == 500
     assert "Slurm refused the kernel's job: Batch job submission failed: Invalid qos" in answer.json()["message"]
+    # Jupyter keeps a start that failed among those on the way, and would wait for it for ever.
+    session.process.send_signal(signal.SIGTERM)
+    session.process.wait(30)
 
 
 @pytest.mark.parametrize("waits", [False, True])

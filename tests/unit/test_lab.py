@@ -12,7 +12,7 @@ from davide_lab.__main__ import main
 from davide_lab.accounts import password
 from davide_lab.base import configured_mirror, require_room
 from davide_lab.host import start_time
-from davide_lab.parts import counted
+from davide_lab.parts import PARTS, counted, in_turn
 from davide_lab.place import hosts, read_json, site_facts, write_atomically
 from davide_lab.provision import Change
 from davide_lab.run import run
@@ -171,3 +171,12 @@ def test_what_the_system_refuses_is_told_in_a_sentence(root, monkeypatch, capsys
     assert told.startswith(
         "davide: /var/lib/davide-lab/cluster.json: No space left on device; mend that and run it again"
     )
+
+
+def test_every_part_of_the_suite_runs_once_whatever_is_chosen():
+    for chosen in (list(PARTS), ["model"], ["walltime", "browser"], ["faults", "fuzz"]):
+        turns = in_turn(chosen)
+        ran = [name for first, companions in turns for name in (first, *companions)]
+        assert sorted(ran) == sorted(set(chosen) - {"check"})
+    assert dict(in_turn(list(PARTS)))["faults"] == ["model", "fuzz"]
+    assert in_turn(["model"]) == [("model", [])]

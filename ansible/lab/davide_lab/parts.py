@@ -73,22 +73,36 @@ def run_check(root: Path, name: str, command: list[str]) -> int:
 
 @dataclass(frozen=True)
 class Part:
-    """One part of the suite."""
+    """One part of the suite.
+
+    Attributes
+    ----------
+    tests
+        What pytest is told.
+    needs_cluster, needs_browser
+        What has to be there.
+    beside
+        The part that it may run beside: one that mostly waits, or that it does not disturb.
+    """
 
     tests: tuple[str, ...]
     needs_cluster: bool = True
     needs_browser: bool = False
+    beside: str = ""
 
 
+_WALLTIME = "tests/browser/test_walltime.py"
 PARTS = {
     "check": Part((), needs_cluster=False),
-    "model": Part(("tests/model",), needs_cluster=False),
-    "fuzz": Part(("tests/fuzz",), needs_cluster=False),
-    "pages": Part(("tests/pages",), needs_cluster=False, needs_browser=True),
+    "pages": Part(("tests/pages",), needs_cluster=False, needs_browser=True, beside="cluster"),
     "cluster": Part(("tests/cluster",)),
-    "browser": Part(("tests/browser",), needs_browser=True),
+    "browser": Part(("tests/browser", f"--ignore={_WALLTIME}"), needs_browser=True),
     "attacks": Part(("tests/attacks",)),
+    # A session of three minutes, most of which it waits; and all sessions have three minutes while it runs.
+    "walltime": Part((_WALLTIME,), needs_browser=True, beside="notebooks"),
     "notebooks": Part(("tests/notebooks",)),
+    "model": Part(("tests/model",), needs_cluster=False, beside="faults"),
+    "fuzz": Part(("tests/fuzz",), needs_cluster=False, beside="faults"),
     "faults": Part(("tests/faults",)),
 }
 
@@ -109,33 +123,33 @@ def suite(root: Path, chosen: list[str]) -> int:
     begun = time.monotonic()
     if "check" in names:
         outcomes.append(Outcome("check", check(root), time.monotonic() - begun))
-    here = [name for name in names if PARTS[name].tests and not PARTS[name].needs_cluster]
-    on_hosts = [name for name in names if PARTS[name].needs_cluster]
     if any(PARTS[name].needs_browser for name in names):
         install_packages(BROWSER_PACKAGES, {})
-    if on_hosts:
-        outcomes += with_cluster(root, here, on_hosts)
-    else:
-        outcomes += [run_pytest(root, name, PARTS[name].tests) for name in here]
+    if any(PARTS[name].needs_cluster for name in names):
+        start = time.monotonic()
+        up.up(root)
+        outcomes.append(Outcome("up", 0, time.monotonic() - start))
+    for name, companions in in_turn(names):
+        outcomes += run_together(root, name, companions)
     return tell(outcomes, time.monotonic() - begun)
 
 
-def with_cluster(root: Path, here: list[str], on_hosts: list[str]) -> list[Outcome]:
-    """Bring the cluster up and run the parts that need it.
+def in_turn(names: list[str]) -> list[tuple[str, list[str]]]:
+    """Return the parts that run one after another, each with those that run beside it."""
+    leading = [name for name in names if PARTS[name].tests and PARTS[name].beside not in names]
+    return [(name, [other for other in names if PARTS[other].beside == name]) for name in leading]
 
-    Those that need none run beside `up` and the first of the others, which mostly wait; their output comes after that.
-    """
-    first, *rest = on_hosts
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        running = [pool.submit(run_beside, root, name) for name in here]
-        start = time.monotonic()
-        up.up(root)
-        outcomes = [Outcome("up", 0, time.monotonic() - start), run_pytest(root, first, PARTS[first].tests)]
+
+def run_together(root: Path, name: str, companions: list[str]) -> list[Outcome]:
+    """Run a part, and those beside it one after another; what they said comes after it."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        running = [pool.submit(run_beside, root, other) for other in companions]
+        outcomes = [run_pytest(root, name, PARTS[name].tests)]
         for ran in running:
             outcome, said = ran.result()
             line(said)
             outcomes.append(outcome)
-    return [*outcomes, *(run_pytest(root, name, PARTS[name].tests) for name in rest)]
+    return outcomes
 
 
 def tell(outcomes: list[Outcome], seconds: float | None = None) -> int:
@@ -180,7 +194,7 @@ def run_pytest(
     """Run pytest, show its output as it comes, and read how many tests passed."""
     start = time.monotonic()
     show(f"\n== {name}\n")
-    command = [sys.executable, "-m", "pytest", "-v", "--durations=5", *arguments]
+    command = [sys.executable, "-m", "pytest", "-v", "--durations=10", *arguments]
     passed = failed = 0
     with subprocess.Popen(
         command,
@@ -211,7 +225,7 @@ def other_release(root: Path) -> int:
     start = time.monotonic()
     up.up(root, "trixie")
     outcomes = [Outcome("up trixie", 0, time.monotonic() - start)]
-    outcomes += [run_pytest(root, name, PARTS[name].tests) for name in ("cluster", "browser", "notebooks")]
+    outcomes += [run_pytest(root, name, PARTS[name].tests) for name in ("cluster", "browser", "walltime", "notebooks")]
     up.up(root, before)
     return tell(outcomes)
 
@@ -292,6 +306,14 @@ def soak(root: Path) -> int:
     return tell([*outcomes, run_pytest(root, "soak", ("-s", "tests/faults/soak.py"), {"DAVIDE_FAULTS_TARGET": "ours"})])
 
 
+def idle(root: Path) -> int:
+    """Let sessions do nothing for ten minutes, as their profile's limit is, and see who is ended."""
+    start = time.monotonic()
+    up.up(root)
+    outcomes = [Outcome("up", 0, time.monotonic() - start)]
+    return tell([*outcomes, run_pytest(root, "idle", ("tests/idle",))])
+
+
 def fuzz(root: Path) -> int:
     """Send the broker and the options as many requests as the suite has no time for, other ones each time."""
     return tell([run_pytest(root, "fuzz", ("tests/fuzz",), {"DAVIDE_FUZZ_REQUESTS": str(FUZZ_REQUESTS)})])
@@ -310,6 +332,7 @@ LONG: dict[str, Callable[[Path], int]] = {
     "controls": controls,
     "soak": soak,
     "lessons": lessons,
+    "idle": idle,
     "fuzz": fuzz,
     "model": long_model,
 }
