@@ -58,7 +58,7 @@ def _shared_loop() -> _Loop:
     return _loop
 
 
-class JobProvisioner(KernelProvisionerBase):  # type: ignore[misc]
+class JobProvisioner(KernelProvisionerBase):
     """Starts a kernel as a Slurm job, and stands for it.
 
     Attributes

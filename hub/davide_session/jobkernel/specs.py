@@ -14,7 +14,7 @@ from davide_session.jobkernel.offers import Offer, read_offers
 PROVISIONER = "davide-job"
 
 
-class WithJobs(KernelSpecManager):  # type: ignore[misc]
+class WithJobs(KernelSpecManager):
     """Kernelspecs, and those with jobs: these are made from the ones that are installed, and are nowhere on a disk.
 
     Attributes

@@ -147,7 +147,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._terminated)
         loop.add_signal_handler(signal.SIGUSR1, self._ends_soon)
-        self._link.send("here", node=os.environ.get("SLURMD_NODENAME", ""), ends=os.environ.get("SLURM_JOB_END_TIME"))
+        self._link.send("here", node=os.environ.get("SLURMD_NODENAME", ""))
         # The kernel first: it takes longer to start than the session to be found.
         self._begin(self._start())
         self._begin(self._stay_connected())
