@@ -60,6 +60,8 @@ class Channels:
             else:
                 socket.identity = identity
             socket.rcvhwm = socket.sndhwm = 0 if channel != "iopub" else 10_000
+            # The kernel is only just starting, and its user waits.
+            socket.reconnect_ivl = 20
             socket.connect(address(info, channel))
             self._add(channel, socket)
 
