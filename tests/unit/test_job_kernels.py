@@ -186,6 +186,13 @@ def test_interrupting_a_kernel_that_is_just_starting_again_keeps_the_job(slurm, 
     assert slurm.queue == ["500", "1001"]
 
 
+def test_a_client_that_comes_after_a_restart_finds_the_kernel(manager, client):
+    for _ in range(3):
+        manager.restart_kernel(now=True)
+    for late in connected(manager):
+        assert run(late, "1 + 1") == ("ok", "2")
+
+
 def test_restart_keeps_the_job(slurm, manager, client):
     assert run(client, "x = 1; import os; os.getpid()")[0] == "ok"
     manager.restart_kernel()

@@ -65,13 +65,25 @@ class Channels:
             socket.connect(address(info, channel))
             self._add(channel, socket)
 
-    def bind(self, info: Mapping[str, Any]) -> None:
-        """Be a kernel for clients. The heartbeat is answered here: what became of the kernel is told otherwise."""
+    def serve(self, info: Mapping[str, Any]) -> None:
+        """Be a kernel for clients, now or still. The heartbeat is answered here.
+
+        Jupyter removes the sockets' files at each restart, and ZeroMQ those of a socket that is closed, some time
+        later: perhaps after another was bound there. So they are bound once, under names that Jupyter does not know.
+        """
         for channel in (*REQUESTS, "iopub", "hb"):
-            socket = self._context.socket(zmq.PUB if channel == "iopub" else zmq.ROUTER)
-            socket.rcvhwm = socket.sndhwm = 0
-            socket.bind(address(info, channel))
-            self._add(channel, socket)
+            known = Path(address(info, channel).removeprefix("ipc://"))
+            own = known.with_name(f"{known.name}.own")
+            if channel not in self._sockets:
+                socket = self._context.socket(zmq.PUB if channel == "iopub" else zmq.ROUTER)
+                socket.rcvhwm = socket.sndhwm = 0
+                if channel != "iopub":
+                    # A page that lost its connection comes back under its old name: it takes over, as with ipykernel.
+                    socket.router_handover = 1
+                socket.bind(f"ipc://{own}")
+                self._add(channel, socket)
+            known.unlink(missing_ok=True)
+            known.symlink_to(own.name)
 
     def send(self, channel: str, frames: list[bytes]) -> None:
         """Send a message. Nothing waits for it: the sockets hold any number."""

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 _TICK_SECONDS = 0.5
 # What starts at once needs no words.
 _WORDLESS_SECONDS = 2.0
-# A job that runs, and whose supervisor was not heard of for so long, is worth a word.
-_SILENT_SECONDS = 20.0
+# Beside link.SILENCE_SECONDS: a job that runs and does not find its session again at once is worth a word.
+_SILENT_SECONDS = 5.0
 _SLOW_SECONDS = 60.0
 # Slurm has to say twice that it has no record, so far apart.
 _GONE_SECONDS = 20.0
@@ -147,8 +147,7 @@ class Front:
         self._stopping = False
         self.exit_code = None
         self._standin.expect()
-        self._channels.close(200)
-        self._channels.bind(info)
+        self._channels.serve(info)
         if self.stage is Stage.ENDED:
             await self._submit()
         elif self.stage is not Stage.WAITING:
