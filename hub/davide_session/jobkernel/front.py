@@ -45,7 +45,7 @@ _SLOW_SECONDS = 60.0
 _GONE_SECONDS = 20.0
 # How Slurm's own word on an end is waited for: its kernel is gone by then, so few and quick questions.
 _ASK_AGAIN_SECONDS = (0.5, 1, 2, 4, 8, 15)
-# An interrupt comes before each restart and each shutdown too: those say so at once.
+# An interrupt that is a message comes before each restart and each shutdown too: those say so at once.
 _INTERRUPT_SECONDS = 0.5
 _LOG_LINES = 12
 # Anybody on the network may connect, and is not waited for.
@@ -169,11 +169,19 @@ class Front:
         # starts it again but its user.
         return 0 if self._stopping and self.stage is not Stage.READY else None
 
-    def signal(self, number: int) -> None:
-        """Send the kernel a signal. If its job still waits, it is not wanted any more then."""
+    def signal(self, number: int, *, stops: bool = False) -> None:
+        """Send the kernel a signal. If its job still waits, it is not wanted any more then.
+
+        Parameters
+        ----------
+        number
+            The signal's.
+        stops
+            Whether Jupyter is about to stop the kernel, or to start it again: then its job keeps its place.
+        """
         if self.stage is Stage.READY:
             self._link.send("signal", number=number, confirm=True)
-        elif self.stage is Stage.WAITING and not self._here and not self._stopping:
+        elif self.stage is Stage.WAITING and not (self._here or self._stopping or stops):
             self._keep_the_job()
             loop = asyncio.get_running_loop()
             self._interrupting = loop.call_later(_INTERRUPT_SECONDS, lambda: self._begin(self._interrupted()))

@@ -97,7 +97,9 @@ class JobProvisioner(KernelProvisionerBase):
 
     async def send_signal(self, signum: int) -> None:
         """Send the kernel a signal."""
-        await self._do(lambda front: front.signal(signum))
+        # Jupyter interrupts before it stops a kernel, and before it starts one again.
+        stops = bool(self.parent.shutting_down)
+        await self._do(lambda front: front.signal(signum, stops=stops))
 
     async def kill(self, restart: bool = False) -> None:  # noqa: ARG002 - Jupyter's, here and in the next two
         """End the kernel's process at once. Its job is kept until `cleanup`: it may be started again."""
