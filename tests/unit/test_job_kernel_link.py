@@ -143,3 +143,44 @@ def test_an_order_that_others_can_read_is_refused(tmp_path):
 
 def test_a_pair_is_not_shown_in_logs():
     assert "PRIVATE" not in repr(make_pair("x")) and "PRIVATE" not in str(Pair("c", "PRIVATE"))
+
+
+class Nowhere:
+    """A writer that nobody reads."""
+
+    def write(self, _data):
+        """Take some bytes."""
+
+    def writelines(self, _data):
+        """Take some more."""
+
+    async def drain(self):
+        """Wait for nothing."""
+
+
+def heard_of(numbers):
+    """Return which messages an end passes on if they come with these numbers, and what it says of the line."""
+    got = []
+
+    async def listen():
+        reader = asyncio.StreamReader()
+        reader.feed_data(link._head(what="hello", got=0))
+        for number in numbers:
+            reader.feed_data(link._head(what="x", n=number, sizes=[]))
+        reader.feed_eof()
+        try:
+            await Link(lambda head, _: got.append(head["n"])).carry(reader, Nowhere())
+        except (EOFError, link.LinkBroken) as reason:
+            return str(reason)
+
+    return got, asyncio.run(listen())
+
+
+def test_a_message_that_comes_twice_is_passed_on_once():
+    assert heard_of([1, 2, 2, 1, 3])[0] == [1, 2, 3]
+
+
+def test_a_message_that_is_missing_breaks_the_line():
+    got, why = heard_of([1, 3])
+    assert got == [1]
+    assert why == "message 2 is missing"
