@@ -437,8 +437,7 @@ class Front:
                 if (found := await ended(self.job)) is not None:
                     job = found
                     break
-            if self.stage is not Stage.ENDED:
-                await self._over(*self._ending(job, why))
+            await self._over(*self._ending(job, why))
         finally:
             self._learning = False
 
@@ -462,6 +461,9 @@ class Front:
         return ""
 
     async def _over(self, what: str, log: str = "") -> None:
+        if self.stage is Stage.ENDED:
+            # Somebody else was quicker.
+            return
         await self._end_job()
         self._log.info("Kernel %s: %s", self.wanted.kernel_id, what)
         self._say(self._standin.give_up(text("kernel_jobs.ended", what=what) + log))

@@ -170,7 +170,7 @@ class JobProvisioner(KernelProvisionerBase):
 
     async def _made(self, cmd: list[str], env: dict[str, str], view: Callable[[], SlurmView]) -> Front:
         info = self.connection_info
-        key = info["key"]
+        key: Any = info["key"]  # bytes, whatever its type says
         # Not the session's own variables: they hold its tokens, and name its node and its GPUs.
         own = {name: env[name] for name in (*self.kernel_spec.env, "JPY_SESSION_NAME") if name in env}
         wanted = Wanted(
