@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from typing import Any
 
 import jupyterhub.app
@@ -41,6 +42,8 @@ class DavideHub(JupyterHub):  # type: ignore[misc]
     def init_logging(self) -> None:
         """Let our own lines go where JupyterHub's go, and none of them hold a secret."""
         super().init_logging()
+        # traitlets lets the handler drop what is below: by then each line was made, with a look at who calls.
+        self.log.setLevel(self.log_level)
         for handler in self.log.handlers:
             handler.addFilter(Discreet())
         ours = logging.getLogger("jupyterhub.davide")
@@ -51,6 +54,9 @@ class DavideHub(JupyterHub):  # type: ignore[misc]
         """Open the database; SQLite so that a commit neither waits for the disk nor is torn by a crash."""
         if self.db_url.startswith("sqlite"):
             event.listen(Engine, "connect", tune)
+            # JupyterHub asks before each transaction whether the database is still there: a fifth of the hub's time
+            # while a class starts, and a file on its own disk does not go away.
+            orm.register_ping_connection = lambda _engine: None
         super().init_db()
 
     def init_tornado_application(self) -> None:
@@ -103,6 +109,17 @@ class DavideHub(JupyterHub):  # type: ignore[misc]
         )
         # Kept, because the event loop alone holds tasks by weak references.
         self._keepers = [asyncio.create_task(keeper.run()) for keeper in keepers]
+
+    async def shutdown_cancel_tasks(self, sig: signal.Signals | None = None) -> None:
+        """End the hub, and be away for whoever comes before anything of it ends.
+
+        JupyterHub goes on answering meanwhile: that all is well, and of each start that it leaves off, that it failed.
+        A page that asks again at just that moment would show a failure that is none, and hear no more.
+        """
+        if self.http_server:
+            self.http_server.stop()
+            self.tornado_application.leaving = True
+        await super().shutdown_cancel_tasks(sig)
 
 
 def main(argv: list[str] | None = None) -> Any:

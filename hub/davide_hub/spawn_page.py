@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from datetime import date
 from typing import Any
 
 from jupyterhub import handlers
@@ -11,12 +13,19 @@ from jupyterhub.user import User
 from tornado import web
 from tornado.httputil import url_concat
 
-from davide_hub.desk import Desk
+from davide_hub.desk import FREE_SECONDS, Desk
 from davide_hub.handlers import OwnersStart
 from davide_hub.options import SessionFailed, chosen_plan, options_in
 from davide_hub.plan import CHOICES, Plan, Wishes
+from davide_hub.texts import text, texts_of
 
 FIGURES_PATH = r"/api/davide/figures"
+
+
+# A class has mostly the same to choose from, and half of it looks at the form in the same minute.
+_made: dict[tuple[Any, ...], str] = {}
+_MOST_MADE = 200
+_addresses: dict[tuple[Any, ...], str] = {}
 
 
 class FormHandler(OwnersStart, SpawnHandler):  # type: ignore[misc]
@@ -36,11 +45,23 @@ class FormHandler(OwnersStart, SpawnHandler):  # type: ignore[misc]
             return named  # which is refused, with the reason
         return {}
 
-    def render_template(self, name: str, **variables: Any) -> Any:
-        """Return a page; the one with the form is given what the form is made of."""
-        if name == "spawn.html":
-            variables["form"] = self._form(variables["for_user"])
-        return super().render_template(name, **variables)
+    def render_template(self, name: str, sync: bool = False, **variables: Any) -> Any:
+        """Return a page; the one with the form is given what the form is made of.
+
+        That one has nothing to wait for, and is made in half the time by what does not wait.
+        """
+        if name != "spawn.html":
+            return super().render_template(name, sync, **variables)
+        variables["form"] = self._form(variables["for_user"])
+        page = super().render_template(name, sync=True, **variables)
+        return page if sync else _soon(page)
+
+    def static_url(self, path: str, include_host: bool | None = None, **more: Any) -> str:
+        """Return the address of a file of JupyterHub's. Its files change with its version, and so only with the hub."""
+        key = (path, include_host, *more.items())
+        if key not in _addresses:
+            _addresses[key] = super().static_url(path, include_host, **more)
+        return _addresses[key]
 
     def _form(self, user: User) -> dict[str, Any]:
         server = self.path_args[1] if len(self.path_args) > 1 and self.path_args[1] else ""
@@ -50,7 +71,17 @@ class FormHandler(OwnersStart, SpawnHandler):  # type: ignore[misc]
         after = self.get_argument("next", "")
         action = url_concat(self.request.path, {"next": after} if after else {})
         form = self.desk.form(user.name, wishes, saved_wishes(self._sent() or last))
-        return form | {"by_link": self.filled_in is not None, "action": action}
+        return form | {"by_link": self.filled_in is not None, "action": action, "fields": self._fields(form)}
+
+    def _fields(self, form: dict[str, Any]) -> str:
+        """Return what is chosen in the form, as it was made for whoever had the same to choose from just before."""
+        key = same_fields(form)
+        if key not in _made:
+            if len(_made) >= _MOST_MADE:
+                _made.clear()
+            template = self.get_template("form_fields.html", sync=True)
+            _made[key] = template.render(form=form, text=text, texts_of=texts_of)
+        return _made[key]
 
     def _sent(self) -> dict[str, Any]:
         """Return what a form has sent, which is shown again beside what is wrong with it."""
@@ -87,6 +118,23 @@ class FiguresHandler(APIHandler):  # type: ignore[misc]
         )
         if not good:
             raise web.HTTPError(400, "You may not use this account, quality of service or reservation.")
+
+
+def same_fields(form: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what the fields of a form depend on, beside the site's facts.
+
+    Part of it is the time, so that nothing is shown for longer than figures may be old, whatever was left out here.
+    """
+    figures = form["figures"]
+    told = tuple((name, *one.values()) for name, one in figures["profiles"].items())
+    may = (*form["accounts"], None, *form["qos"].items(), None, *form["reservations"])
+    what = (form["plan"].wishes(), form["locked"], form["until"], form["recommended"], form["profiles"][0].name)
+    return (date.today(), time.monotonic() // FREE_SECONDS, figures["silent"], told, may, what)
+
+
+async def _soon(page: str) -> str:
+    """Return what is there already, to whoever awaits it."""
+    return page
 
 
 def saved_wishes(options: Any) -> Wishes | None:

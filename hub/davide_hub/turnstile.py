@@ -18,10 +18,11 @@ from weakref import WeakKeyDictionary
 from jupyterhub.handlers.base import BaseHandler
 from jupyterhub.handlers.pages import HealthCheckHandler
 from jupyterhub.utils import maybe_future
-from tornado.httputil import HTTPServerRequest
+from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
 from tornado.web import Application
 
 from davide_hub.bounds import Bounds
+from davide_hub.recognised import Recognised
 from davide_hub.whence import caller_address
 
 _START = re.compile(r".*/(spawn(/[^/]+){0,2}|users/[^/]+/(server|servers/[^/]+))")
@@ -80,11 +81,21 @@ class PacedApplication(Application):
     """JupyterHub's web application, with a turnstile before all handlers but the health check, and bounds.
 
     What it is told of a browser's address is put right first: the log and the audit trail have it from there.
+
+    Attributes
+    ----------
+    leaving
+        Whether the hub ends: a request is then left without an answer, as if nobody listened any more.
+    seen_cookies
+        The number of the user of each log-in cookie that was good once; see `Recognised`.
     """
+
+    leaving = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.bounds = Bounds()
+        self.seen_cookies: dict[str, int] = {}
 
     def start_request(self, server_conn: Any, request_conn: Any) -> Any:
         """Return what reads a request."""
@@ -93,6 +104,10 @@ class PacedApplication(Application):
 
     def find_handler(self, request: HTTPServerRequest, **more: Any) -> Any:
         """Return who answers a request."""
+        if self.leaving:
+            # On a connection that the proxy has kept; its end tells the proxy, and this is who hears of it.
+            request.connection.stream.close()  # type: ignore[union-attr]
+            return HTTPMessageDelegate()
         request.remote_ip = caller_address(request)
         return super().find_handler(request, **more)
 
@@ -103,7 +118,7 @@ class PacedApplication(Application):
 
 @cache
 def paced(handler: Any) -> Any:
-    """Return a handler that waits for its turn before it does anything."""
+    """Return a handler that waits for its turn before it does anything, and recognises who was here before."""
     if not issubclass(handler, BaseHandler) or issubclass(handler, HealthCheckHandler):
         return handler
 
@@ -111,7 +126,7 @@ def paced(handler: Any) -> Any:
         await turn(start=is_start(self.request))
         await maybe_future(handler.prepare(self))
 
-    return type(handler.__name__, (handler,), {"prepare": prepare, "__module__": handler.__module__})
+    return type(handler.__name__, (Recognised, handler), {"prepare": prepare, "__module__": handler.__module__})
 
 
 def is_start(request: HTTPServerRequest) -> bool:

@@ -1,7 +1,12 @@
 """The session form while a hundred people look at it: on a real hub of this machine alone, with a pretended Slurm.
 
 Each has the form open, whose script asks for figures every 15 s, and loads it anew now and then. The hub's log says
-how long it took to make each page; a loader's clock says how long somebody waited. All share the machine's cores.
+how long it took to answer with each page; a loader's clock says how long somebody waited. All share the machine's
+cores.
+
+The hub makes one page after the other, so what its log says of a crowd that comes in one moment is mostly the wait for
+those before. How long it takes to make a page is what the log says while they come one by one, and what the hub's
+process spends on each.
 """
 
 from __future__ import annotations
@@ -13,7 +18,9 @@ import statistics
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +40,10 @@ _POLL_SECONDS, _LOAD_SECONDS = 15, 30
 
 def run(root: Path, lookers: int = LOOKERS, seconds: int = SECONDS) -> dict[str, Any]:
     """Measure, print a table, and write .davide/bench/pages.json."""
-    with tempfile.TemporaryDirectory(prefix="davide-pages-") as scratch, real_hub(Path(scratch)) as hub:
+    with (
+        tempfile.TemporaryDirectory(prefix="davide-pages-") as scratch,
+        real_hub(Path(scratch), log_level="INFO") as hub,  # as a site's hub has it
+    ):
         hub.slurm.says["sinfo"] = sinfo(node("gpu01", used=4), node("gpu02", used=4))
         hub.slurm.says["scontrol"] = "No reservations in the system\n"
         hub.slurm.says["sacctmgr"] = associations(student01=("tra26_davide",))
@@ -45,6 +55,7 @@ def run(root: Path, lookers: int = LOOKERS, seconds: int = SECONDS) -> dict[str,
             browser.mount("https://", HTTPAdapter(max_retries=Retry(3, backoff_factor=0.1)))
         measured = {
             "lookers": lookers,
+            "one_by_one": _one_by_one(hub, browsers),
             "a_while": _looked_at(hub, browsers, seconds),
             "all_in_one_moment": _in_one_moment(hub, browsers),
         }
@@ -92,20 +103,34 @@ def _looked_at(hub: RealHub, browsers: list[requests.Session], seconds: int) -> 
     }
 
 
+def _one_by_one(hub: RealHub, browsers: list[requests.Session]) -> dict[str, Any]:
+    """Let everybody load the form, each after the one before has it."""
+    with _processor(hub, browsers) as told:
+        log = hub.log.stat().st_size
+        waited = [_load(hub, browser) for browser in browsers]
+    return _times(hub, log, waited) | told
+
+
 def _in_one_moment(hub: RealHub, browsers: list[requests.Session]) -> dict[str, Any]:
     """Let everybody load the form at once."""
     log, together = hub.log.stat().st_size, threading.Barrier(len(browsers))
-    before = _processor_seconds(hub.process)
 
     def load(browser: requests.Session) -> float:
         together.wait()
         return _load(hub, browser)
 
-    with ThreadPoolExecutor(len(browsers)) as pool:
+    with _processor(hub, browsers) as told, ThreadPoolExecutor(len(browsers)) as pool:
         waited = list(pool.map(load, browsers))
-    spent = _processor_seconds(hub.process) - before
-    # How long a page takes on cores of its own, whoever else uses these.
-    return _times(hub, log, waited) | {"processor_ms_per_form": round(1000 * spent / len(browsers), 1)}
+    return _times(hub, log, waited) | told
+
+
+@contextmanager
+def _processor(hub: RealHub, browsers: list[requests.Session]) -> Iterator[dict[str, float]]:
+    """Fill in how long a page of each browser takes on a core of its own, whoever else uses these."""
+    told: dict[str, float] = {}
+    before = _processor_seconds(hub.process)
+    yield told
+    told["processor_ms_per_form"] = round(1000 * (_processor_seconds(hub.process) - before) / len(browsers), 1)
 
 
 def _processor_seconds(process: int) -> float:

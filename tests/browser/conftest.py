@@ -9,7 +9,10 @@ import pytest
 from playwright.sync_api import Browser
 from support.chromium import chromium, new_browser, pictures_folder
 from support.cluster import Cluster
+from support.seen import pytest_runtest_makereport
 from support.student import Student
+
+__all__ = ["pytest_runtest_makereport"]
 
 
 @pytest.fixture(scope="session")

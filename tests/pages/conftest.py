@@ -10,6 +10,9 @@ from support.axe import assert_usable
 from support.chromium import chromium, new_browser, pictures_folder
 from support.pretended_cluster import PASSWORD
 from support.real_hub import RealHub, real_hub
+from support.seen import pytest_runtest_makereport
+
+__all__ = ["pytest_runtest_makereport"]
 
 PHONE: ViewportSize = {"width": 360, "height": 740}
 

@@ -221,6 +221,43 @@ def test_what_cannot_be_saved_under_its_name_is_saved_beside_it(lab, sessions, w
     expect(toast(page, "could not be saved")).to_be_visible()
 
 
+# The answer that tells the first save what it wrote comes late; the file is written already.
+LATE = """
+const real = window.fetch;
+let writes = 0;
+window.fetch = async (request, ...more) => {
+  const answer = await real(request, ...more);
+  const { url, method } = request instanceof Request ? request : { url: String(request), method: more[0]?.method };
+  if (url.includes("/api/contents/notes.txt")) {
+    if (method === "PUT") writes += 1;
+    else if (writes === 1 && !url.includes("content=1")) {
+      writes += 1;
+      await new Promise((resolve) => setTimeout(resolve, 5000));
+    }
+  }
+  return answer;
+};
+"""
+
+
+def test_a_save_while_another_runs_is_no_change_by_somebody_else(lab, sessions, wait_for):
+    notes = sessions.home("student06") / "notes.txt"
+    notes.write_text("")
+    page = lab("student06")
+    page.add_init_script(LATE)
+    page.reload()
+    shown(page)
+    open_file(page, "notes.txt")
+    page.wait_for_timeout(1_500)  # until the page has looked at what is open
+    type_into(page, "first")
+    page.keyboard.press("Control+s")
+    wait_for(lambda: notes.read_text() == "first", "the first save to write", 30)
+    type_into(page, " and second")
+    page.keyboard.press("Control+s")
+    wait_for(lambda: notes.read_text() == "first and second", "the second save to write", 30)
+    expect(page.locator(".jp-Dialog")).to_have_count(0)
+
+
 def test_an_idle_session_is_warned_of_and_i_am_here_keeps_it(lab, picture):
     page = lab("student05", "No GPU")
     pretend(page, idle={"left_seconds": 170})

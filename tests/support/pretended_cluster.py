@@ -110,7 +110,7 @@ class PretendedCluster:
         self.refuses = ""
         self._answers = threading.Event()
         self._answers.set()
-        self._servers: list[subprocess.Popen[bytes]] = []
+        self._servers: dict[str, subprocess.Popen[bytes]] = {}
         self._socket = folder / "slurm"
 
     # -- what a test does
@@ -129,7 +129,13 @@ class PretendedCluster:
         job.state, job.reason, job.node = "RUNNING", "None", NODE
         environment = self.folder / f"environment-{number}.json"
         environment.write_text(json.dumps(job.order["environment"]))
-        self._servers.append(subprocess.Popen([sys.executable, str(STAND_IN), str(environment)]))
+        self._servers[number] = subprocess.Popen([sys.executable, str(STAND_IN), str(environment)])
+
+    def lose_server(self, number: str) -> None:
+        """Let a job's server be gone before Slurm notices anything."""
+        server = self._servers.pop(number)
+        server.kill()
+        server.wait()
 
     def end(self, number: str, state: str = "COMPLETED") -> None:
         """Let a job end."""
@@ -156,9 +162,8 @@ class PretendedCluster:
         self.thaw()
         self._listener.shutdown()
         self._listener.server_close()
-        for server in self._servers:
-            server.kill()
-            server.wait()
+        for number in list(self._servers):
+            self.lose_server(number)
 
     def answer(self, argv: list[str]) -> tuple[int, str, str]:
         """Return exit code, output and complaint of a command."""

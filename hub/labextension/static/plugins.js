@@ -2,7 +2,7 @@
 
 import { endSession, isGone, lastPage, watchConnection, why } from "./ending.js";
 import { Facts } from "./facts.js";
-import { saveAll, unsaved } from "./saving.js";
+import { saveAll, saveInTurns, unsaved } from "./saving.js";
 import { statusItem } from "./statusbar.js";
 import { texts } from "./texts.js";
 import { warnOfIdleness, warnOfTheEnd } from "./warnings.js";
@@ -68,6 +68,7 @@ function watched(lab, app, documents) {
     for (const problem of problems) Notification.error(problem, { autoClose: false });
     if (asked) Notification.success(count ? texts.saved(count - problems.length) : texts.nothingToSave);
   };
+  facts.onNews(() => saveInTurns(app, documents));
   warnOfTheEnd(lab, facts, save);
   warnOfIdleness(lab, facts);
   watchConnection(lab, facts, showOver);

@@ -5,16 +5,53 @@ import { texts } from "./texts.js";
 const AREAS = ["main", "left", "right", "down"];
 const PATIENCE = 15_000;
 
-/** Return the documents that hold something unsaved. */
-export function unsaved(app, documents) {
+/** Return the documents that are open. */
+function open(app, documents) {
   const contexts = new Set();
   for (const area of AREAS) {
     for (const widget of app.shell.widgets(area)) {
       const context = documents.contextForWidget(widget);
-      if (context?.model.dirty && !context.model.readOnly) contexts.add(context);
+      if (context) contexts.add(context);
     }
   }
   return [...contexts];
+}
+
+/** Return the documents that hold something unsaved. */
+export function unsaved(app, documents) {
+  return open(app, documents).filter(({ model }) => model.dirty && !model.readOnly);
+}
+
+/**
+ * Let the saves of each open document follow each other, whoever asks for them: we, JupyterLab by its clock, the user.
+ *
+ * JupyterLab runs them side by side. Where the second looks at the file after the first has written it and before that
+ * one knows what it wrote, JupyterLab takes it for the change of somebody else, and a question covers the page.
+ */
+export function saveInTurns(app, documents) {
+  for (const context of open(app, documents)) {
+    if (inTurns.has(context)) continue;
+    inTurns.add(context);
+    takeTurns(context);
+  }
+}
+
+const inTurns = new WeakSet();
+
+function takeTurns(context) {
+  const save = context.save.bind(context);
+  let running = Promise.resolve();
+  let next = null;
+  // One that waits its turn saves what there is then: it is enough for all who ask meanwhile.
+  context.save = () => {
+    next ??= running.then(() => {
+      next = null;
+      const mine = save();
+      running = mine.catch(() => {});
+      return mine;
+    });
+    return next;
+  };
 }
 
 /**
@@ -23,6 +60,7 @@ export function unsaved(app, documents) {
  * @returns Sentences about those that could not be saved under their own name, and how many were saved.
  */
 export async function saveAll(lab, app, documents) {
+  saveInTurns(app, documents);
   const contexts = unsaved(app, documents);
   const problems = await Promise.all(contexts.map((context) => save(lab, app, context)));
   return { count: contexts.length, problems: problems.filter(Boolean) };
