@@ -406,7 +406,7 @@ def test_job_ends_by_itself_when_its_session_is_gone(
     slurm, manager, python, tmp_path, wait_for, monkeypatch, lost_seconds, session
 ):
     command = [python, "-c", LOST, str(tmp_path / "kernels"), str(lost_seconds)]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE)
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=tmp_path / "runtime")
     try:
         assert server.stdout.readline() == b"ready\n"
     finally:

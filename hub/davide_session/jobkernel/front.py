@@ -428,9 +428,9 @@ class Front:
         """Learn from Slurm how the job ended, and tell it; what the supervisor said serves if Slurm is silent."""
         if self._learning or self.stage is Stage.ENDED:
             return
-        self._learning = True
         from davide_session.jobkernel.asking import ended
 
+        self._learning = True
         try:
             for pause in _ASK_AGAIN_SECONDS if job is None or job.state == "CANCELLED" else ():
                 await asyncio.sleep(pause)
