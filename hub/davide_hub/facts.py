@@ -28,6 +28,7 @@ __all__ = [
     "Fact",
     "FactsError",
     "Hub",
+    "KernelJob",
     "OidcLogin",
     "PamLogin",
     "Partition",
@@ -424,6 +425,14 @@ class Profile(Fact):
     )
 
 
+class KernelJob(Fact):
+    """A kernel with a Slurm job of its own, as the launcher of a session offers it: a profile, or a part of it."""
+
+    profile: Label
+    gpus: Annotated[int, Field(ge=1, le=64, description="a whole number of GPUs, from 1", examples=[1])] | None = None
+    hours: Hours | None = None
+
+
 class Site(Fact):
     """Everything that differs between sites."""
 
@@ -448,6 +457,8 @@ class Site(Fact):
     modules: Annotated[tuple[ModuleName, ...], _LIST] = ()
     course: Course
     profiles: Annotated[tuple[Profile, ...], _LIST]
+    # None unless a site wants them: a notebook then takes GPUs beside those of its session.
+    kernel_jobs: Annotated[tuple[KernelJob, ...], Field(strict=False)] = ()
 
     @property
     def host(self) -> str:
@@ -510,6 +521,7 @@ def check_site(site: Site) -> Iterator[Finding]:
     for index, profile in enumerate(site.profiles):
         yield from _misfits(("site", "profiles", index), profile, site.slurm.partitions)
     yield from _impossible_course(site)
+    yield from _impossible_kernel_jobs(site)
 
 
 def warnings(site: Site) -> Iterator[str]:
@@ -644,6 +656,25 @@ def _impossible_course(site: Site) -> Iterator[Finding]:
             (*where, "hours"),
             f"{course.hours} is more than the {limit} of profile {profile.name}; write at most {limit}",
         )
+
+
+def _impossible_kernel_jobs(site: Site) -> Iterator[Finding]:
+    for index, offer in enumerate(site.kernel_jobs):
+        where = ("site", "kernel_jobs", index)
+        if offer in site.kernel_jobs[:index]:
+            yield where, "the same stands here for the second time; remove it"
+        profile = next((one for one in site.profiles if one.name == offer.profile), None)
+        if profile is None:
+            yield (*where, "profile"), _not_among(offer.profile, "site.profiles", [one.name for one in site.profiles])
+        elif profile.gpus == 0:
+            yield (*where, "profile"), f"profile {profile.name} has no GPUs; name one that has, or remove this"
+        else:
+            most = {"gpus": profile.most_gpus or profile.gpus, "hours": profile.most_hours or profile.hours}
+            for field, limit in most.items():
+                wanted = getattr(offer, field) or 0
+                if wanted > limit:
+                    problem = f"{wanted} is more than the {limit} of profile {profile.name}"
+                    yield (*where, field), f"{problem}; write at most {limit}"
 
 
 def _not_among(name: str, home: str, names: Sequence[str]) -> str:
