@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from traitlets.config import Config
 
+from davide_session.local_kernels import NAME
 from davide_session.tls import SessionTls
 
 # By name, so that a package that brings a server extension along does not start it in every session:
@@ -63,6 +64,8 @@ def settings(place: Place) -> Config:
     config.MultiKernelManager.default_kernel_name = place.kernel
     # Unix sockets in the private folder: others on the node can't even connect to them.
     config.KernelManager.transport = "ipc"
+    # For every kernelspec that names no other, the users' own too.
+    config.KernelProvisionerFactory.default_provisioner_name = NAME
     # SQLite on a shared file system blocks or breaks; what a notebook may show is decided afresh in each
     # session.
     config.NotebookNotary.db_file = str(place.private / "nbsignatures.db")
