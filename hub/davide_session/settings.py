@@ -58,6 +58,9 @@ def settings(place: Place) -> Config:
     # The server's own Python is no kernel: it has none of a lesson's libraries.
     config.SessionKernels.ensure_native_kernel = False
     config.SessionKernels.kernel_dirs = place.kernels
+    # Kernels with a Slurm job of their own, where the site offers them (site.kernel_jobs).
+    config.SessionKernels.site_kernels = place.kernels[0]
+    config.SessionKernels.site_facts = str(place.software / "handouts/site.json")
     config.MultiKernelManager.default_kernel_name = place.kernel
     # Unix sockets in the private folder: others on the node can't even connect to them.
     config.KernelManager.transport = "ipc"

@@ -17,6 +17,8 @@ from davide_course.data import Images
 
 Array = NDArray[np.floating[Any]]
 _STEPS, _BATCH = 1500, 64
+DRAW = 10_000  # images of a draw at most: eight draws of MNIST's size would fill the memory of a session
+_ENOUGH = 2_000  # images whose nearest neighbours are looked for: all pairs of MNIST would be 14 GB
 
 
 def frechet(some: ArrayLike, others: ArrayLike) -> float:
@@ -62,15 +64,23 @@ class Judge:
     ----------
     images
         Real digits with their labels.
+
+    Attributes
+    ----------
+    floor
+        The Frechet distance of the training images to the test images.
+    draw_size
+        How many images a draw from a generator should have: as many as there are for training, up to 10,000.
     """
 
     def __init__(self, images: Images) -> None:
         self.images = images
+        self.draw_size = min(len(images.train), DRAW)
         self.classifier = _trained(images.train, images.train_labels)
         self._features = keras.Model(self.classifier.inputs[0], self.classifier.layers[-2].output)
         self._real = self.features(images.test)
         self.floor = frechet(self.features(images.train), self._real)
-        self._usual = _to_nearest(images.test, images.train)
+        self._usual = to_nearest(images.test, images.train)
 
     def features(self, digits: ArrayLike) -> Array:
         """Return the 32 features of each image."""
@@ -87,7 +97,7 @@ class Judge:
         return frechet(self.features(digits), self._real) / self.floor
 
     def verdict(self, draws: Sequence[ArrayLike]) -> Verdict:
-        """Return everything about generated digits, given as draws of as many images as there are for training."""
+        """Return everything about generated digits, given as several draws of `draw_size` images."""
         each = [self.distance(draw) for draw in draws]
         every = np.concatenate([np.asarray(draw) for draw in draws])
         sure = self.classes(every)
@@ -98,13 +108,14 @@ class Judge:
             spread=float(np.std(each)),
             rarest=float(counts.min() / counts.sum()),
             confidence=float(sure.max(axis=1).mean()),
-            novelty=_to_nearest(np.asarray(draws[0]), self.images.train) / self._usual,
+            novelty=to_nearest(np.asarray(draws[0]), self.images.train) / self._usual,
         )
 
 
-def _to_nearest(digits: Array, known: Array) -> float:
-    """Return the mean distance of images to the nearest known one."""
-    squares = (digits**2).sum(axis=1)[:, None] + (known**2).sum(axis=1) - 2 * digits @ known.T
+def to_nearest(digits: Array, known: Array) -> float:
+    """Return the mean distance of images, of the first ones if they are many, to the nearest known one."""
+    some, lengths = digits[:_ENOUGH], (known**2).sum(axis=1)
+    squares = (some**2).sum(axis=1)[:, None] + lengths - 2 * some @ known.T
     return float(np.sqrt(squares.min(axis=1).clip(min=0)).mean())
 
 

@@ -13,12 +13,13 @@
 # | `05_deep_or_shallow` | how deep networks were trained when they couldn't be, and what changed | 60-90 | no |
 # | `06_anomaly_detection` | finding fraud that nobody labelled; why 99.8 % may be worthless | 90 | no |
 # | `07_variational_autoencoder` | a code from which new images can be drawn | 90 | full mode |
+# | `08_generative_adversarial_networks` | a forger and a critic, two networks in a game | 90 | full mode |
 # | `09_best_practices` | what to do first, and what saves a night | 75 | no |
 # | `10_large_scale` | many workers: the same result, its cost, and what if one dies | 75-90 | full mode |
 # | `11_the_machine` | where your cells run, and what that costs others | 45-60 | no |
 #
 # Begin with 01, and with 11 if you have never used a cluster. 02 to 05 build on 01 and can be taken in any order;
-# 06, 07, 09 and 10 stand alone. *Full mode* is one word in a lesson's first cell: larger data, for which
+# 06 to 10 stand alone. *Full mode* is one word in a lesson's first cell: larger data, for which
 # you want the row "One GPU" of the session menu. Without it every lesson runs through in about a minute on two cores;
 # the rest of the time is yours, to read, to predict and to write.
 #

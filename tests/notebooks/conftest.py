@@ -55,6 +55,12 @@ def reached(lesson: str) -> Reached:
     return reached_by(lesson)
 
 
+@pytest.fixture
+def everything() -> dict[str, Reached]:
+    """Return what the lessons reached so far, by lesson."""
+    return REACHED
+
+
 def reached_by(lesson: str) -> Reached:
     """Return what a lesson reached so far."""
     return REACHED.setdefault(lesson, Reached())

@@ -32,6 +32,13 @@ SABOTAGE = {
         ("np.sum(by_pixel, axis=1)", "np.mean(by_pixel, axis=1)"),
         "The log-likelihood is averaged over the pixels",
     ),
+    "08_generative_adversarial_networks": (
+        (
+            "optimiser.apply(slopes, discriminator.trainable_variables)",
+            "optimiser.build(discriminator.trainable_variables)",
+        ),
+        "The discriminator didn't move",
+    ),
     "09_best_practices": (
         ("variable.assign(value)", "variable.numpy()"),
         "The optimiser's state is lost",
@@ -45,6 +52,8 @@ SABOTAGE = {
         "That is the host from which the job was sent, here the log-in node",
     ),
 }
+# What the median over the seeds has to reach, where each seed may be somewhat worse: a band's name and its limit.
+MEDIANS = {"08_generative_adversarial_networks": ("digits: Frechet distance / floor", 1.25)}
 # Lessons with fewer than five plots.
 PLOTS = {"11_the_machine": 3}
 SEEDS = (0, 1, 2)

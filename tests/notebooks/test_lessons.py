@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from statistics import median
 from typing import Any
 
 import pytest
 from davide_course.checks.core import MIME
 from places import Notebook, Place
-from plan import PLOTS, SABOTAGE
+from plan import MEDIANS, PLOTS, SABOTAGE, SEEDS
 from reached import Reached
 
 Ran = Callable[[str, str], Notebook]
@@ -78,6 +79,15 @@ def test_every_plot_is_there(ran: Ran, lesson: str, version: str) -> None:
     pictures = [output for output in outputs(book, "display_data") if "image/png" in output["data"]]
     assert len(pictures) >= PLOTS.get(lesson, 5)
     assert all(len(picture["data"]["image/png"]) > 2000 for picture in pictures)
+
+
+def test_the_median_over_the_seeds_is_reached(everything: dict[str, Reached]) -> None:
+    """Runs after the numbers of each seed were written down."""
+    for lesson, (name, most) in MEDIANS.items():
+        bands = everything[lesson].bands if lesson in everything else {}
+        if set(bands) != set(SEEDS):
+            pytest.skip("one seed has no median: ./davide test --long lessons runs them all")
+        assert median(band["reached"] for seed in SEEDS for band in bands[seed] if band["name"] == name) <= most
 
 
 def test_the_start_page_runs(place: Place) -> None:

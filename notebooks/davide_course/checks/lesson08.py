@@ -16,7 +16,7 @@ from scipy.special import xlogy
 
 from davide_course import data
 from davide_course.checks.core import Band, Lesson, NotYet, Outcome, Report, prediction, written
-from davide_course.judge import Judge
+from davide_course.judge import Judge, Verdict
 from davide_course.ring import shares
 
 __all__ = ["improve_discriminator", "optimum", "prediction", "report"]
@@ -63,25 +63,29 @@ def report(even: Any, uneven: Any, calm: Any, wild: Any, mode: str = "fast") -> 
     """
     images = data.load_images(mode)
     judge = Judge(images)
-    count = len(images.train)
-    verdict = judge.verdict([draw(calm, count, number) for number in range(DRAWS)])
-    without = judge.verdict([draw(wild, count, number) for number in range(DRAWS)])
+    verdict, without = (
+        judge.verdict([draw(generator, judge.draw_size, number) for number in range(DRAWS)])
+        for generator in (calm, wild)
+    )
     good, collapsed = shares(draw(even, 8000, 0)), shares(draw(uneven, 8000, 0))
     on_ring = (
         Band("ring: share of the rarest mode", ">=", 0.05, float(good.min())),
         Band("ring: share of good samples", ">=", 0.60, float(good.sum())),
         Band("ring, uneven game: modes served", "<", 8, float(np.sum(collapsed > 0.01))),
     )
-    on_digits: tuple[Band, ...] = (
-        Band("digits: Frechet distance / floor", "<=", 2.0, verdict.distance),
-        Band("digits: share of the rarest class", ">=", 0.07, verdict.rarest),
-        Band("digits: confidence of the judge", ">=", 0.93, verdict.confidence),
-        Band("digits: distance to training images / test's", ">=", 0.9, verdict.novelty),
-        Band("without the cures: Frechet distance / with them", ">=", 2.0, without.distance / verdict.distance),
+    return LESSON.report(on_ring + on_digits(verdict, without, mode))
+
+
+def on_digits(calm: Verdict, wild: Verdict, mode: str = "fast") -> tuple[Band, ...]:
+    """Return what is required of generated digits: with both cures, and how much worse it is without them."""
+    bands = (
+        Band("digits: Frechet distance / floor", "<=", 2.0, calm.distance),
+        Band("digits: share of the rarest class", ">=", 0.07, calm.rarest),
+        Band("digits: confidence of the judge", ">=", 0.93, calm.confidence),
+        Band("digits: distance to training images / test's", ">=", 0.9, calm.novelty),
+        Band("without the cures: Frechet distance / with them", ">=", 2.0, wild.distance / calm.distance),
     )
-    if mode != "fast":
-        on_digits = tuple(replace(band, comparison="") for band in on_digits)
-    return LESSON.report(on_ring + on_digits)
+    return bands if mode == "fast" else tuple(replace(band, comparison="") for band in bands)
 
 
 def draw(generator: Any, count: int, number: int) -> Array:
@@ -152,7 +156,7 @@ def _check_step(attempt: Callable[..., Any], loss: Callable[..., Any]) -> None:
         network, start = critic(seed), critic(seed).get_weights()
         first = float(loss(network, real, fake))
         returned = written(attempt(network, optimizers.SGD(rate), real, fake))
-        _compare_weights(network.get_weights(), start, _stepped(seed, rate, real, fake, loss))
+        compare_weights(network.get_weights(), start, _stepped(seed, rate, real, fake, loss))
         found = float(np.asarray(returned))
         if np.isclose(found, float(loss(network, real, fake)), rtol=1e-4):
             raise NotYet("The step is right; but return the loss before it, not after.")
@@ -171,7 +175,8 @@ def _stepped(seed: int, rate: float, real: Any, fake: Any, loss: Callable[..., A
     ]
 
 
-def _compare_weights(found: list[Array], start: list[Array], right: list[Array]) -> None:
+def compare_weights(found: list[Array], start: list[Array], right: list[Array]) -> None:
+    """Raise `NotYet` unless the weights went from `start` to where the right step leads."""
     moved, wanted = (
         np.concatenate([(a - b).ravel() for a, b in zip(one, start, strict=True)]) for one in (found, right)
     )
