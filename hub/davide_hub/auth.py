@@ -14,6 +14,7 @@ from tornado import web
 from traitlets import Instance
 
 from davide_hub.broker.client import BrokerClient, BrokerRefused, BrokerUnreachable
+from davide_hub.turnstile import is_start, turn
 
 _STATUS = {"busy": 503, "failed": 503, "too_many": 429}
 
@@ -55,14 +56,17 @@ class Door(Authenticator):  # type: ignore[misc]
         except BrokerUnreachable as error:
             raise web.HTTPError(503, str(error)) from error
 
-    async def refresh_user(self, user: Any, _handler: web.RequestHandler | None = None) -> bool:
+    async def refresh_user(self, user: Any, handler: web.RequestHandler | None = None) -> bool:
         """Return whether the user's log-in still counts. Without a ticket, it is asked for again."""
         try:
-            return bool(await self.broker.holds_ticket(user.name))
+            holds = bool(await self.broker.holds_ticket(user.name))
         except BrokerRefused:
-            return False
+            holds = False
         except BrokerUnreachable:
-            return True  # not known is no reason to throw anybody out
+            holds = True  # not known is no reason to throw anybody out
+        # A class is told so in one moment, and what follows in each request is most of its work.
+        await turn(start=handler is not None and is_start(handler.request))
+        return holds
 
 
 class BrokerAuthenticator(Door):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from davide_hub import announce, operate
 from davide_hub.facts import FactsError, Site, load_site, warnings
+from davide_hub.health import verbs as health
 from davide_hub.kernels import verbs as kernels
 from davide_hub.kernels.choice import check_kernels, load_known
 from davide_hub.limits import find_unlimited
@@ -85,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     announce.add_verb(verbs)
     kernels.add_verbs(verbs, _facts_of, _checkout)
     operate.add_verbs(verbs)
+    health.add_verbs(verbs)
     return parser
 
 

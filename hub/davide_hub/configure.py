@@ -150,7 +150,7 @@ def _sessions(c: Any, site: Site, client: BrokerClient) -> None:
     c.DavideSpawner.broker = client
     # A host without a broker need not be one of Slurm's.
     DavideSpawner.proof = Proof(SlurmView(ask), client)
-    DavideSpawner.nodes = Nodes([node for partition in site.slurm.partitions for node in partition.nodes])
+    DavideSpawner.nodes = Nodes([node for partition in site.slurm.partitions for node in partition.node_names])
     # What JupyterHub gives by itself, and the right to end just this session: the button in JupyterLab.
     c.DavideSpawner.server_token_scopes = ["users:activity!user", "access:servers!server", "delete:servers!server"]
     c.JupyterHub.allow_named_servers = site.session.per_user > 1

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from davide_hub.hostlist import host_names
 from davide_hub.limits import read_table
 from davide_hub.questions import Outcome, SlurmSilent
 
 _NONE = "No reservations in the system"
 _TIME = "%Y-%m-%dT%H:%M:%S"
-# "gpu[01-03,07]" and "gpu01": a host list has no brackets within brackets.
-_HOSTS = re.compile(r"([^,\[\]]+)(?:\[([0-9,-]+)\])?([^,\[\]]*)(?:,|$)")
 
 # user -> account -> the names of QOS
 Associations = Mapping[str, Mapping[str, tuple[str, ...]]]
@@ -91,17 +89,6 @@ def _reservation(line: str) -> Reservation:
 
 def _names(text: str) -> tuple[str, ...]:
     return () if text == "(null)" else tuple(name for name in text.split(",") if name)
-
-
-def host_names(text: str) -> Iterator[str]:
-    """Yield the hosts in a list as Slurm writes it: `gpu[01-03],login1`."""
-    for before, ranges, after in _HOSTS.findall("" if text == "(null)" else text):
-        for part in ranges.split(",") if ranges else ():
-            first, _, last = part.partition("-")
-            for number in range(int(first), int(last or first) + 1):
-                yield f"{before}{number:0{len(first)}}{after}"
-        if not ranges:
-            yield before + after
 
 
 def allowed(

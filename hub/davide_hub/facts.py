@@ -11,11 +11,13 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import date
 from ipaddress import ip_interface
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from davide_hub.hostlist import host_names
 from davide_hub.reading import FactsError, Key, read_plain_yaml
 from davide_hub.sentences import Finding, explain, sentence
 
@@ -26,6 +28,7 @@ __all__ = [
     "Fact",
     "FactsError",
     "Hub",
+    "KernelJob",
     "OidcLogin",
     "PamLogin",
     "Partition",
@@ -74,12 +77,26 @@ AccountName = Annotated[
         examples=["student01"],
     ),
 ]
+_HOST = re.compile(r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*\Z")
+# Far more than any cluster has; a slip in a range shall not fill the memory.
+_MOST_NODES = 50_000
 HostName = Annotated[
     str,
     Field(
         pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*\z",
         max_length=253,
         description="a host's name or address, in small letters",
+        examples=["gpu01"],
+    ),
+]
+# Of a large cluster nobody writes every node: several may stand in one entry.
+NodeNames = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z0-9.-]*(\[[0-9]{1,6}(-[0-9]{1,6})?(,[0-9]{1,6}(-[0-9]{1,6})?)*\])?[a-z0-9.-]*\z",
+        min_length=1,
+        max_length=253,
+        description="a node's name, in small letters, or several as Slurm writes them, gpu[01-45]",
         examples=["gpu01"],
     ),
 ]
@@ -229,7 +246,7 @@ class Partition(Fact):
     """A partition of Slurm; sizes are those of one node."""
 
     name: SlurmName
-    nodes: Annotated[tuple[HostName, ...], _LIST]
+    nodes: Annotated[tuple[NodeNames, ...], _LIST]
     cores: Annotated[Cores, Field(examples=[16])]
     memory_gb: Annotated[Gigabytes, Field(examples=[24])]
     gpus: Annotated[Gpus, Field(examples=[4])]
@@ -238,6 +255,11 @@ class Partition(Fact):
     gpu_model: Annotated[Gpu, Field(examples=["a100"])] | None = None
     architecture: Architecture = "x86_64"
     max_hours: Annotated[Hours, Field(examples=[8])]
+
+    @property
+    def node_names(self) -> list[str]:
+        """Return the names of all nodes."""
+        return [name for written in self.nodes for name in host_names(written)]
 
 
 class Slurm(Fact):
@@ -403,6 +425,14 @@ class Profile(Fact):
     )
 
 
+class KernelJob(Fact):
+    """A kernel with a Slurm job of its own, as the launcher of a session offers it: a profile, or a part of it."""
+
+    profile: Label
+    gpus: Annotated[int, Field(ge=1, le=64, description="a whole number of GPUs, from 1", examples=[1])] | None = None
+    hours: Hours | None = None
+
+
 class Site(Fact):
     """Everything that differs between sites."""
 
@@ -427,6 +457,8 @@ class Site(Fact):
     modules: Annotated[tuple[ModuleName, ...], _LIST] = ()
     course: Course
     profiles: Annotated[tuple[Profile, ...], _LIST]
+    # None unless a site wants them: a notebook then takes GPUs beside those of its session.
+    kernel_jobs: Annotated[tuple[KernelJob, ...], Field(strict=False)] = ()
 
     @property
     def host(self) -> str:
@@ -472,12 +504,7 @@ def check_site(site: Site) -> Iterator[Finding]:
     yield from _repeated(("site", "slurm", "partitions"), [p.name for p in site.slurm.partitions], "name")
     yield from _repeated(("site", "profiles"), [p.name for p in site.profiles], "name")
     for index, partition in enumerate(site.slurm.partitions):
-        where = ("site", "slurm", "partitions", index, "nodes")
-        yield from _repeated(where, partition.nodes)
-        # In a route's name these stand for a dot (davide_hub.certificates).
-        for place, node in enumerate(partition.nodes):
-            if "--" in node:
-                yield (*where, place), f"{node!r} has '--' in it; give the node a name without"
+        yield from _misnamed(("site", "slurm", "partitions", index, "nodes"), partition.nodes)
     yield from _misread(("site", "slurm", "node_addresses"), site.slurm.node_addresses)
     yield from _shared_ports(site.hub)
     if site.broker and site.broker.host == site.hub.host:
@@ -494,6 +521,7 @@ def check_site(site: Site) -> Iterator[Finding]:
     for index, profile in enumerate(site.profiles):
         yield from _misfits(("site", "profiles", index), profile, site.slurm.partitions)
     yield from _impossible_course(site)
+    yield from _impossible_kernel_jobs(site)
 
 
 def warnings(site: Site) -> Iterator[str]:
@@ -511,6 +539,27 @@ def _repeated(where: Key, names: Sequence[str], field: str | None = None) -> Ite
         if name in names[:index]:
             key = (*where, index) if field is None else (*where, index, field)
             yield key, f"{name!r} stands here for the second time; remove it or give it a name of its own"
+
+
+def _misnamed(where: Key, nodes: Sequence[str]) -> Iterator[Finding]:
+    seen: set[str] = set()
+    for place, written in enumerate(nodes):
+        names = list(islice(host_names(written), _MOST_NODES + 1))
+        doubled = next((name for name in names if name in seen), None)
+        if not 0 < len(names) <= _MOST_NODES:
+            count = f"more than {_MOST_NODES}" if names else "no"
+            yield (*where, place), f"{written!r} stands for {count} nodes; correct the range, as in gpu[01-45]"
+        elif wrong := next((name for name in names if not _HOST.match(name)), None):
+            yield (*where, place), f"{wrong!r} is not a host's name; write for example gpu01 or gpu[01-45]"
+        elif "--" in written:
+            # In a route's name these stand for a dot (davide_hub.certificates).
+            yield (*where, place), f"{written!r} has '--' in it; give the node a name without"
+        elif doubled or len(set(names)) < len(names):
+            yield (
+                (*where, place),
+                f"{doubled or written!r} stands here for the second time; remove it or give it a name of its own",
+            )
+        seen.update(names)
 
 
 def _misread(where: Key, addresses: Sequence[str]) -> Iterator[Finding]:
@@ -607,6 +656,25 @@ def _impossible_course(site: Site) -> Iterator[Finding]:
             (*where, "hours"),
             f"{course.hours} is more than the {limit} of profile {profile.name}; write at most {limit}",
         )
+
+
+def _impossible_kernel_jobs(site: Site) -> Iterator[Finding]:
+    for index, offer in enumerate(site.kernel_jobs):
+        where = ("site", "kernel_jobs", index)
+        if offer in site.kernel_jobs[:index]:
+            yield where, "the same stands here for the second time; remove it"
+        profile = next((one for one in site.profiles if one.name == offer.profile), None)
+        if profile is None:
+            yield (*where, "profile"), _not_among(offer.profile, "site.profiles", [one.name for one in site.profiles])
+        elif profile.gpus == 0:
+            yield (*where, "profile"), f"profile {profile.name} has no GPUs; name one that has, or remove this"
+        else:
+            most = {"gpus": profile.most_gpus or profile.gpus, "hours": profile.most_hours or profile.hours}
+            for field, limit in most.items():
+                wanted = getattr(offer, field) or 0
+                if wanted > limit:
+                    problem = f"{wanted} is more than the {limit} of profile {profile.name}"
+                    yield (*where, field), f"{problem}; write at most {limit}"
 
 
 def _not_among(name: str, home: str, names: Sequence[str]) -> str:

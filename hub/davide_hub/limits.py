@@ -39,19 +39,37 @@ async def find_unlimited(slurm: Slurm, run: Run = run_command) -> list[str]:
     run
         Runs a command; replaced in tests.
     """
+    try:
+        return judged(slurm, {name: await run(argv, _SECONDS) for name, argv in questions(slurm).items()})
+    except SlurmSilent as silence:
+        return [_unknown(silence)]
+
+
+def questions(slurm: Slurm) -> dict[str, tuple[str, ...]]:
+    """Return what Slurm is asked about its limits: commands, by the names of their answers."""
     show = ("sacctmgr", "--parsable2", "--readonly", "show")
     whose = (f"cluster={slurm.cluster}", f"account={slurm.account}")
+    return {
+        "config": ("scontrol", "show", "config"),
+        "partitions": ("scontrol", "--all", "--oneliner", "show", "partition"),
+        "associations": (*show, "associations", *whose, f"format=Account,User,QOS,{_OF_ASSOCIATIONS}"),
+        "qos": (*show, "qos", f"format=Name,{_OF_QOS}"),
+    }
+
+
+def judged(slurm: Slurm, outcomes: Mapping[str, Outcome]) -> list[str]:
+    """Return what Slurm's answers to `questions` mean, as sentences."""
     try:
-        enforced = read_enforced(await run(("scontrol", "show", "config"), _SECONDS))
-        partitions = await run(("scontrol", "--all", "--oneliner", "show", "partition"), _SECONDS)
-        associations = read_table(
-            await run((*show, "associations", *whose, f"format=Account,User,QOS,{_OF_ASSOCIATIONS}"), _SECONDS)
-        )
-        qos = read_table(await run((*show, "qos", f"format=Name,{_OF_QOS}"), _SECONDS))
-        used = read_partition_qos(partitions, [one.name for one in slurm.partitions])
+        enforced = read_enforced(outcomes["config"])
+        used = read_partition_qos(outcomes["partitions"], [one.name for one in slurm.partitions])
+        associations, qos = read_table(outcomes["associations"]), read_table(outcomes["qos"])
     except SlurmSilent as silence:
-        return [f"whether Slurm bounds what sessions use is not known: {silence}; ask again when it answers"]
+        return [_unknown(silence)]
     return list(unlimited(slurm, enforced, associations, qos, used))
+
+
+def _unknown(silence: SlurmSilent) -> str:
+    return f"whether Slurm bounds what sessions use is not known: {silence}; ask again when it answers"
 
 
 def unlimited(

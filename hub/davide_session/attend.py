@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import Callable, Coroutine, Iterator
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
@@ -17,6 +17,7 @@ from davide_session.cgroup import JobCgroup
 from davide_session.gpus import Gpus
 from davide_session.handlers import routes
 from davide_session.hub_client import fetch
+from davide_session.leases import session_leases
 from davide_session.walltime import told_by_slurm
 from davide_session.watch import Rules, Watch
 
@@ -58,6 +59,8 @@ class Attendant:
         self._reported: datetime | None = None
         job = os.environ.get("SLURM_JOB_ID", "")
         activity = Activity(server.kernel_manager.list_kernels, self._times)
+        leases = session_leases()
+        leases.paths, leases.changed = self._paths, self._announce
         self._watch = Watch(
             rules,
             job=job,
@@ -65,6 +68,7 @@ class Attendant:
             cgroup=JobCgroup(job),
             gpus=Gpus(os.environ),
             activity=activity,
+            leases=leases,
             asked=Path(os.environ[notice.VARIABLE]),
             announce=self._announce,
             log=server.log,
@@ -96,6 +100,12 @@ class Attendant:
         if terminals is not None:
             yield from (one.last_activity for one in terminals.terminals.values())
 
+    async def _paths(self) -> dict[str, str]:
+        sessions = await self._server.session_manager.list_sessions()
+        # A console may belong to a notebook's kernel: then the notebook says more.
+        sessions.sort(key=lambda one: one["type"] == "notebook")
+        return {one["kernel"]["id"]: _path(one) for one in sessions}
+
     def _announce(self) -> None:
         self._server.event_logger.emit(schema_id=_NEWS, data={"what": "ask"})
 
@@ -119,3 +129,10 @@ class Attendant:
         user = quote(os.environ["JUPYTERHUB_USER"], safe="")
         url = f"{self._hub.api_url}/users/{user}/{f'servers/{name}' if name else 'server'}"
         await fetch(url, method="DELETE", headers={"Authorization": f"token {self._hub.api_token}"})
+
+
+def _path(session: dict[str, Any]) -> str:
+    path = PurePosixPath(session["path"])
+    # JupyterLab begins with a number for a path, and tells the true one when the kernel runs; the name is true at once.
+    is_notebook = session["type"] == "notebook" and session["name"]
+    return str(path.with_name(session["name"]) if is_notebook else path)

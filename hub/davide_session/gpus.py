@@ -46,6 +46,12 @@ class GpuNews:
         return any(gpu.use_percent for gpu in self.gpus)
 
 
+def own_gpus(environment: Mapping[str, str]) -> list[str]:
+    """Return the GPUs that Slurm gave the job, as CUDA_VISIBLE_DEVICES names them."""
+    visible = environment.get("CUDA_VISIBLE_DEVICES", "")
+    return [] if visible == "NoDevFiles" else [word for word in visible.split(",") if word]
+
+
 class Gpus:
     """The GPUs that Slurm gave the job.
 
@@ -59,8 +65,7 @@ class Gpus:
     """
 
     def __init__(self, environment: Mapping[str, str], driver: Path = _DRIVER) -> None:
-        visible = environment.get("CUDA_VISIBLE_DEVICES", "")
-        self._own = [] if visible == "NoDevFiles" else [word for word in visible.split(",") if word]
+        self._own = own_gpus(environment)
         self._driver = driver
         self._nvml: Any = None
 

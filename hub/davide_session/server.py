@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from davide_hub.discreet import Discreet
-from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_server.serverapp import ServerApp
 from jupyterhub.singleuser.extension import JupyterHubSingleUser
 from tornado.netutil import bind_sockets
@@ -19,11 +18,12 @@ from traitlets import List, Unicode
 
 from davide_session.attend import Attendant
 from davide_session.callhome import call_home, note_port
+from davide_session.jobkernel.specs import WithJobs
 from davide_session.settings import EXTENSIONS
 from davide_session.watch import Rules
 
 
-class SessionKernels(KernelSpecManager):
+class SessionKernels(WithJobs):
     """Kernelspecs from the folders that the settings name (the stock list can't be set)."""
 
     kernel_dirs = List(Unicode(), config=True)

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from traitlets.config import Config
 
+from davide_session.local_kernels import NAME
 from davide_session.tls import SessionTls
 
 # By name, so that a package that brings a server extension along does not start it in every session:
@@ -53,12 +54,18 @@ def settings(place: Place) -> Config:
         config.ServerApp.ssl_options = place.tls.server_options()
 
     config.ServerApp.kernel_spec_manager_class = "davide_session.server.SessionKernels"
+    config.ServerApp.kernel_manager_class = "davide_session.kernel_manager.SessionKernelManager"
     # The server's own Python is no kernel: it has none of a lesson's libraries.
     config.SessionKernels.ensure_native_kernel = False
     config.SessionKernels.kernel_dirs = place.kernels
+    # Kernels with a Slurm job of their own, where the site offers them (site.kernel_jobs).
+    config.SessionKernels.site_kernels = place.kernels[0]
+    config.SessionKernels.site_facts = str(place.software / "handouts/site.json")
     config.MultiKernelManager.default_kernel_name = place.kernel
     # Unix sockets in the private folder: others on the node can't even connect to them.
     config.KernelManager.transport = "ipc"
+    # For every kernelspec that names no other, the users' own too.
+    config.KernelProvisionerFactory.default_provisioner_name = NAME
     # SQLite on a shared file system blocks or breaks; what a notebook may show is decided afresh in each
     # session.
     config.NotebookNotary.db_file = str(place.private / "nbsignatures.db")

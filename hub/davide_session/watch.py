@@ -15,6 +15,7 @@ from typing import Any
 from davide_session.activity import Activity
 from davide_session.cgroup import JobCgroup, JobUse
 from davide_session.gpus import GpuNews, Gpus
+from davide_session.leases import Leases
 from davide_session.notice import tell
 from davide_session.walltime import EndUnknown, Term, Warnings, ask_slurm
 
@@ -82,6 +83,8 @@ class Watch:
         When the job began and ends, if its variables say so.
     cgroup, gpus, activity
         Where use and work are read.
+    leases
+        Which kernel holds which GPU.
     asked
         The folder where programs ask to be told of the end.
     announce
@@ -97,12 +100,13 @@ class Watch:
         cgroup: JobCgroup,
         gpus: Gpus,
         activity: Activity,
+        leases: Leases,
         asked: Path,
         announce: Callable[[], None],
         log: Any,
     ) -> None:
         self.activity = activity
-        self._rules, self._job, self._term = rules, job, term
+        self._rules, self._job, self._term, self._leases = rules, job, term, leases
         self._cgroup, self._gpus, self._asked, self._announce, self._log = cgroup, gpus, asked, announce, log
         self._cores = len(os.sched_getaffinity(0))
         self._saving = False
@@ -190,6 +194,7 @@ class Watch:
                 "saving": self._saving,
             },
             "gpus": asdict(sample.gpus),
+            "leases": await self._leases.facts(),
             "memory": {"used_bytes": sample.job.memory_bytes, "limit_bytes": sample.job.memory_limit_bytes},
             "cpu": {"cores_used": self._cores_used, "cores": self._cores},
             "idle": self._idle(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,9 +69,16 @@ def site() -> Site:
     if not path.is_file():
         return EXAMPLE
     read = json.loads(path.read_text(encoding="utf-8"))
-    read["partitions"] = tuple(one | {"nodes": len(one["nodes"])} for one in read["partitions"])
+    read["partitions"] = tuple(one | {"nodes": sum(map(_count, one["nodes"]))} for one in read["partitions"])
     read["profiles"] = tuple(read["profiles"])
     return Site(**read)
+
+
+def _count(names: str) -> int:
+    """Return how many nodes stand in one entry, as Slurm writes them: 1 for gpu01, 46 for gpu[01-45,99]."""
+    inside = re.search(r"\[([0-9,-]+)\]", names)
+    ranges = [part.partition("-") for part in inside[1].split(",")] if inside else []
+    return sum(int(last or first) - int(first) + 1 for first, _, last in ranges) or 1
 
 
 class Story:

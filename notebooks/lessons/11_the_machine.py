@@ -257,6 +257,10 @@ print(sent)
 print(f"{time.monotonic() - began:.0f} s from sending it to its end")
 
 # %% [markdown]
+# **Shorter.** `%load_ext davide_course.cell`, and a cell that begins with `%%davide --gpus 2 --time 20` is such a job:
+# one process for each GPU, output below the cell, its variable `result` back in the notebook. The interrupt button
+# cancels it. With `--show` it prints the script instead, and you recognise every line; `%davide --help` has the rest.
+#
 # ## What a job used
 #
 # `squeue` forgets a job when it ends; `sacct` remembers. `Elapsed` is what was charged, `TotalCPU` what was used: with

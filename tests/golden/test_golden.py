@@ -1,21 +1,23 @@
 """What a cluster would get, compared with the committed files.
 
-After a wanted change: `PYTHONPATH=hub python -m davide_hub.cli render --site local --out tests/golden/local`, and
-`... render --site tests/golden/site.yml --every-kernel --out tests/golden/every_kernel` for the kernels that the local
-cluster can't run, of which kernels/ alone is kept; look at the difference and commit it with the change.
+After a wanted change: `./davide render --site local --out tests/golden/local`, the same for davide and leonardo, and
+for kernels that those sites don't have `PYTHONPATH=hub python -m davide_hub.cli render --site tests/golden/site.yml
+--every-kernel --out tests/golden/every_kernel`, of which kernels/ alone is kept; look at the difference and commit it.
 """
 
 from pathlib import Path
 
+import pytest
 from davide_hub.cli import main
 
-GOLDEN = Path(__file__).parent / "local"
+GOLDEN = Path(__file__).parent
 
 
-def test_the_local_cluster_gets_what_is_committed(tmp_path, monkeypatch):
+@pytest.mark.parametrize("site", ["local", "davide", "leonardo"])
+def test_a_site_gets_what_is_committed(tmp_path, monkeypatch, site):
     monkeypatch.chdir(tmp_path)
-    assert main(["render", "--site", "local", "--out", str(tmp_path / "out")]) == 0
-    assert _contents(tmp_path / "out") == _contents(GOLDEN), "see the top of this file"
+    assert main(["render", "--site", site, "--out", str(tmp_path / "out")]) == 0
+    assert _contents(tmp_path / "out") == _contents(GOLDEN / site), "see the top of this file"
 
 
 def test_a_site_gets_of_every_recipe_what_is_committed(tmp_path):

@@ -274,3 +274,50 @@ def test_an_idle_session_is_warned_of_and_i_am_here_keeps_it(lab, picture):
         "warn_seconds": 300,
     }
     expect(warning).to_be_hidden()
+
+
+def write_notebook(home: Path, name: str, **metadata: Any) -> None:
+    """Write a notebook with one cell."""
+    cell = {"cell_type": "code", "source": "", "metadata": {}, "outputs": [], "execution_count": None, "id": "a"}
+    kernel = {"kernelspec": {"name": KERNEL, "display_name": "Python", "language": "python"}}
+    book = {"cells": [cell], "metadata": kernel | metadata, "nbformat": 4, "nbformat_minor": 5}
+    (home / name).write_text(json.dumps(book))
+
+
+def choose_gpus(page: Page, choice: str) -> None:
+    """Choose in the dialog that shows who holds which GPU."""
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("combobox").select_option(label=choice)
+    dialog.get_by_role("button", name="Save and restart kernel").click()
+
+
+def test_a_notebook_that_gets_no_gpu_is_told_who_has_them_and_shares_one(lab, sessions, picture, wait_for):
+    home = sessions.home("student06")
+    write_notebook(home, "greedy.ipynb", davide={"gpus": 4})
+    write_notebook(home, "late.ipynb")
+    page = lab("student06", "Four GPUs")
+    leased = page.locator(".davide-leases")
+    expect(leased).to_have_text("0 of 4 GPUs in use")
+    open_file(page, "greedy.ipynb")
+    expect(leased).to_have_text("4 of 4 GPUs in use")
+    open_file(page, "late.ipynb")
+    refused = page.locator(".jp-Dialog", has_text="Error Starting Kernel")
+    expect(refused).to_contain_text("All 4 GPUs of this session are in use")
+    expect(refused).to_contain_text("GPU 3: greedy.ipynb")
+    picture(page, "lab-no-gpu-free")
+    page.keyboard.press("Enter")
+    page.get_by_role("dialog").get_by_role("button", name="No Kernel").click()
+    leased.click()
+    expect(page.get_by_role("dialog")).to_contain_text("greedy.ipynb (Python)")
+    picture(page, "lab-leases")
+    assert ours(page) == []
+    choose_gpus(page, "a GPU that others may use too")
+    wait_for(lambda: "late.ipynb" in (leased.get_attribute("title") or ""), "the kernel to start", 60)
+    assert json.loads((home / "late.ipynb").read_text())["metadata"]["davide"] == {"gpus": "share"}
+    # The other one gives two back: by the menu this time.
+    open_file(page, "greedy.ipynb")
+    page.get_by_role("menuitem", name="Kernel", exact=True).click()
+    page.get_by_role("menuitem", name="GPUs of This Notebook…").click()
+    choose_gpus(page, "2 GPUs of its own")
+    expect(leased).to_have_text(re.compile("[23] of 4 GPUs in use"), timeout=60_000)
+    assert json.loads((home / "greedy.ipynb").read_text())["metadata"]["davide"] == {"gpus": 2}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import site
 import subprocess
@@ -18,6 +19,7 @@ from davide_hub.facts import load_site
 
 from support.cluster import ROOT
 from support.pretended_cluster import NODE, PretendedCluster
+from support.session_process import write_entry_points
 
 KERNEL = "tf-cpu"
 # The tests may run as root, and sessions never do: the server's own refusal is lifted here, and nothing else.
@@ -42,6 +44,7 @@ def make_software(folder: Path) -> Path:
     venv.create(environment, symlinks=True, with_pip=False)
     packages = environment / f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
     (packages / "ours.pth").write_text("\n".join([str(ROOT / "hub"), str(ROOT / "notebooks"), *site.getsitepackages()]))
+    write_entry_points(packages)
     (packages / "as_root.py").write_text(_AS_ROOT)
     (packages / "then.pth").write_text("import as_root\n")
     share = environment / "share/jupyter"
@@ -59,6 +62,11 @@ def make_software(folder: Path) -> Path:
     spec = {"argv": argv, "display_name": "Python", "language": "python"}
     (kernel / "kernel.json").write_text(json.dumps(spec))
     return software
+
+
+def _gpus(script: str) -> dict[str, str]:
+    gres = re.search(r"--gres=gpu\S*:(\d+)$", script, re.MULTILINE)
+    return {"CUDA_VISIBLE_DEVICES": ",".join(map(str, range(int(gres[1]))))} if gres else {}
 
 
 class RealSessions:
@@ -103,7 +111,7 @@ class RealSessions:
             "HOME": str(home),
             "PATH": f"{self._folder / 'bin'}:/usr/bin:/bin",
             "SLURM_JOB_ID": number,
-            **({"CUDA_VISIBLE_DEVICES": "0"} if "--gres=gpu" in script else {}),
+            **_gpus(script),
             "SLURM_JOB_START_TIME": str(int(now)),
             "SLURM_JOB_END_TIME": str(int(now + 60 * self.minutes)),
         }

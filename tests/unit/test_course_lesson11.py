@@ -76,14 +76,14 @@ def test_outside_a_job_the_example_is_named_as_one(
 
 
 def test_the_story_is_davides_where_the_cluster_is_davide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    partition = {"name": "p", "nodes": ["a", "b"], "cores": 8, "memory_gb": 64, "gpus": 2, "max_hours": 4}
+    partition = {"name": "p", "nodes": ["a", "b[01-03,7]"], "cores": 8, "memory_gb": 64, "gpus": 2, "max_hours": 4}
     facts = {"name": "Here", "cluster": "davide", "account": "x", "partitions": [partition], "profiles": []}
     path = tmp_path / "site.json"
     path.write_text(json.dumps(facts | {"per_user": 1}))
     monkeypatch.setenv("DAVIDE_SITE", str(path))
     first, second = machine.story(machine.site())
     assert "45 nodes" in first
-    assert "2 nodes, each with 8 cores, 2 GPUs, 64 GB" in second
+    assert "5 nodes, each with 8 cores, 2 GPUs, 64 GB" in second
     path.write_text(json.dumps(facts | {"per_user": 1, "cluster": "other"}))
     assert len(machine.story(machine.site())) == 1
 

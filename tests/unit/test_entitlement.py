@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
-from davide_hub.entitlement import allowed, host_names, read_associations, read_reservations
+from davide_hub.entitlement import allowed, read_associations, read_reservations
+from davide_hub.hostlist import host_names
 from davide_hub.questions import Outcome, SlurmSilent
 
 DATA = Path(__file__).parent / "data"

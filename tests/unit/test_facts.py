@@ -40,6 +40,11 @@ def test_a_broker_on_another_host_is_a_fact_of_the_site(changed):
     assert (site.broker.host, site.broker.address, site.broker.port) == ("ctl01", "192.0.2.1", 8443)
 
 
+def test_many_nodes_stand_in_one_entry(changed):
+    site = load_site(changed("nodes: [gpu01, gpu02]", "nodes: ['gpu[01-03,10]', login1]"))
+    assert site.slurm.partitions[0].node_names == ["gpu01", "gpu02", "gpu03", "gpu10", "login1"]
+
+
 def test_facts_cannot_be_changed_after_loading():
     site = load_site(LOCAL)
     with pytest.raises(ValueError, match="frozen"):
@@ -144,6 +149,31 @@ BAD = {
         "[gpu01, gpu02]",
         "[gpu01, gpu01]",
         ["site.slurm.partitions[0].nodes[1]: 'gpu01' stands here for the second time"],
+    ),
+    "a node twice, once in a range": (
+        "[gpu01, gpu02]",
+        "[gpu02, 'gpu[01-04]']",
+        ["site.slurm.partitions[0].nodes[1]: 'gpu02' stands here for the second time"],
+    ),
+    "a range that runs backwards": (
+        "[gpu01, gpu02]",
+        "['gpu[04-01]']",
+        ["site.slurm.partitions[0].nodes[0]: 'gpu[04-01]' stands for no nodes; correct the range, as in gpu[01-45]"],
+    ),
+    "a range of far too many": (
+        "[gpu01, gpu02]",
+        "['gpu[1-999999]']",
+        ["'gpu[1-999999]' stands for more than 50000 nodes; correct the range"],
+    ),
+    "a range that makes no host's name": (
+        "[gpu01, gpu02]",
+        "['-gpu[1-2]']",
+        ["site.slurm.partitions[0].nodes[0]: '-gpu1' is not a host's name; write for example gpu01 or gpu[01-45]"],
+    ),
+    "a range that Slurm would not read": (
+        "[gpu01, gpu02]",
+        "['gpu[1-2']",
+        ["'gpu[1-2' is not a node's name, in small letters, or several as Slurm writes them, gpu[01-45]"],
     ),
     "a default kernel that is not there": (
         "default_kernel: tf-cpu",

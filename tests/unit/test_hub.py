@@ -70,7 +70,7 @@ def test_all_sessions_share_one_view_of_slurm(config):
 
 
 def test_the_nodes_are_those_of_all_partitions(config):
-    assert list(DavideSpawner.nodes.names) == [name for one in SITE.slurm.partitions for name in one.nodes]
+    assert list(DavideSpawner.nodes.names) == [name for one in SITE.slurm.partitions for name in one.node_names]
 
 
 def test_a_route_that_is_always_there_tells_whether_the_proxy_has_its_routes(config):

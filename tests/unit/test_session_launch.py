@@ -5,29 +5,16 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-import requests
-import websocket
 from fake_hub import STRANGERS_TOKEN, TOKEN, USER, FakeHub
+from support.session_process import START, make_kernel, session_process
 
 TOP = Path(__file__).parents[2]
-
-# What `python -m davide_session` does, from a checkout. Root may run it only here: CI runs the tests as root.
-START = """
-import os, sys
-sys.path.insert(0, {hub!r})
-from davide_session.launch import main
-if os.geteuid() == 0:
-    from jupyter_server.serverapp import ServerApp
-    ServerApp.allow_root.default_value = True
-sys.exit(main())
-"""
 
 # Places where a user's code would get into a stock server before anything of ours runs.
 SURPRISE = "open({marker!r}, 'a').write(__file__ + '\\n')\n"
@@ -47,36 +34,6 @@ SURPRISE_IN_THE_BROWSER = {
     "version": "1.0.0",
     "jupyterlab": {"_build": {"load": "static/remoteEntry.js", "extension": "./extension"}},
 }
-
-
-def authorization(token: str) -> dict[str, str]:
-    return {"Authorization": f"token {token}"} if token else {}
-
-
-class Running:
-    """A session that has called home."""
-
-    def __init__(self, process: subprocess.Popen[bytes], hub: FakeHub, home: Path) -> None:
-        self.process, self.hub, self.home = process, hub, home
-        self.url = f"http://127.0.0.1:{hub.calls[0]['port']}/user/{USER}"
-
-    def ask(self, path: str, token: str = TOKEN) -> requests.Response:
-        """Return the server's answer, after any redirects."""
-        return requests.get(self.url + path, headers=authorization(token), timeout=30)
-
-    def press(self, path: str, token: str = TOKEN) -> requests.Response:
-        """Return the server's answer to a button."""
-        return requests.post(self.url + path, headers=authorization(token), timeout=30)
-
-    @property
-    def private(self) -> Path:
-        """The session's private folder: the runtime folder's parent, as the server itself tells in its log."""
-        line = next(line for line in self.log.splitlines() if "cookie secret to" in line)
-        return Path(line.split(" to ")[1]).parents[1]
-
-    @property
-    def log(self) -> str:
-        return (self.home.parent / "session.log").read_text()
 
 
 def make_home(top: Path) -> Path:
@@ -103,46 +60,17 @@ def make_home(top: Path) -> Path:
     return home
 
 
-def make_kernel(folder: Path, name: str, display_name: str = "") -> None:
-    argv = [sys.executable, "-I", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    spec = {"argv": argv, "display_name": display_name or name, "language": "python"}
-    (folder / name).mkdir(parents=True)
-    (folder / name / "kernel.json").write_text(json.dumps(spec))
-
-
 @pytest.fixture(scope="module")
 def session(tmp_path_factory):
     top = tmp_path_factory.mktemp("session")
     home = make_home(top)
-    software = top / "software"
-    make_kernel(software / "share/jupyter/kernels", "tf-cpu", display_name="TensorFlow")
-    with FakeHub(failures=1) as hub:
-        secrets = home / "environment.json"
-        secrets.write_text(json.dumps(hub.environment()))
-        secrets.chmod(0o600)
-        arguments = [
-            "--environment",
-            secrets,
-            "--software",
-            software,
-            "--kernel",
-            "tf-cpu",
-            "--course",
-            "davide-course",
-            "--idle-minutes",
-            "30",
-        ]
-        command = [sys.executable, "-I", "-c", START.format(hub=str(TOP / "hub")), *arguments]
-        environment = {"HOME": str(home), "PATH": "/usr/bin:/bin", "PYTHONPATH": str(home / "python-path")}
-        environment["TMPDIR"] = "/tmp"  # as Slurm does
-        with (top / "session.log").open("wb") as log:
-            process = subprocess.Popen(command, cwd=home, env=environment, stdout=log, stderr=subprocess.STDOUT)
-        try:
-            assert hub.heard.wait(60), (top / "session.log").read_text()
-            yield Running(process, hub, home)
-        finally:
-            process.kill()
-            process.wait()
+    make_kernel(top / "software/share/jupyter/kernels", "tf-cpu", display_name="TensorFlow")
+    python_path = str(home / "python-path")
+    with (
+        FakeHub(failures=1) as hub,
+        session_process(hub, home, USER, TOKEN, "--idle-minutes", "30", PYTHONPATH=python_path) as running,
+    ):
+        yield running
 
 
 def test_it_calls_home_once_with_the_port_it_serves(session):
@@ -178,9 +106,8 @@ def test_jupyterlab_opens_in_the_course(session):
 
 
 def test_a_kernel_runs_over_a_socket_in_the_private_folder(session):
-    url, body = f"{session.url}/api/kernels", {"name": "tf-cpu"}
-    kernel = requests.post(url, json=body, headers=authorization(TOKEN), timeout=30).json()["id"]
-    private = run_in(session, kernel, "import tempfile; print(tempfile.gettempdir())").strip()
+    kernel = session.request("POST", "/api/kernels", name="tf-cpu").json()["id"]
+    private = session.run_in(kernel, "import tempfile; print(tempfile.gettempdir())").strip()
     assert Path(private) == session.private / "tmp"
     assert list((session.private / "runtime").glob(f"kernel-{kernel}-ipc-*"))
 
@@ -192,29 +119,6 @@ def wait_for(found, seconds=30):
         assert time.monotonic() < deadline, "it did not come"
         time.sleep(0.05)
     return result
-
-
-def run_in(session: Running, kernel: str, code: str) -> str:
-    """Run a cell as a browser does, and return what it printed."""
-    url = session.url.replace("http:", "ws:") + f"/api/kernels/{kernel}/channels"
-    channel = websocket.create_connection(url, timeout=60, header=[f"Authorization: token {TOKEN}"])
-    try:
-        return run(channel, code)
-    finally:
-        channel.close()
-
-
-def run(channel: websocket.WebSocket, code: str) -> str:
-    """Run a cell over a kernel's channel, and return what it printed."""
-    header = {"msg_id": "1", "session": "s", "username": "", "msg_type": "execute_request", "version": "5.4"}
-    content = {"code": code, "silent": False, "store_history": False, "allow_stdin": False}
-    message = {"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell"}
-    channel.send(json.dumps(message))
-    while True:
-        answer = json.loads(channel.recv())
-        if answer["msg_type"] == "stream":
-            text: str = answer["content"]["text"]
-            return text
 
 
 def test_nothing_of_the_users_ran_before_its_time(session):
@@ -317,18 +221,15 @@ print("told")
 
 def test_slurms_signal_before_the_end_reaches_the_kernels_that_asked_and_pages(session):
     """The other kernel does not know the signal, and goes on."""
-    url, body = f"{session.url}/api/kernels", {"name": "tf-cpu"}
-    listens, other = (
-        requests.post(url, json=body, headers=authorization(TOKEN), timeout=30).json()["id"] for _ in "ab"
-    )
-    run_in(session, other, "kept = 7; print(kept)")
+    listens, other = (session.request("POST", "/api/kernels", name="tf-cpu").json()["id"] for _ in "ab")
+    session.run_in(other, "kept = 7; print(kept)")
     with ThreadPoolExecutor(1) as pool:
-        told = pool.submit(run_in, session, listens, WALLTIME)
+        told = pool.submit(session.run_in, listens, WALLTIME)
         wait_for((session.home / "ready").exists)
         session.process.send_signal(signal.SIGUSR1)
         assert told.result(30) == "told\n"
     assert session.ask("/davide/facts").json()["walltime"]["saving"]
-    assert run_in(session, other, "print(kept)") == "7\n"
+    assert session.run_in(other, "print(kept)") == "7\n"
 
 
 def test_slurms_signal_ends_it_and_leaves_nothing(session):
@@ -371,7 +272,7 @@ sys.exit(launch.main())
 
 
 def test_without_secrets_it_says_so_and_ends(tmp_path):
-    code = textwrap.dedent(START.format(hub=str(TOP / "hub")))
+    code = START.format(path=[str(TOP / "hub")])
     arguments = ["--environment", "gone.json", "--software", "/software", "--kernel", "k", "--course", "c"]
     result = subprocess.run(
         [sys.executable, "-I", "-c", code, *arguments],

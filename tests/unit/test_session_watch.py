@@ -15,6 +15,7 @@ import pytest
 from davide_session.activity import Activity
 from davide_session.cgroup import JobCgroup, JobUse
 from davide_session.gpus import Gpu, GpuNews, Gpus
+from davide_session.leases import Leases
 from davide_session.notice import tell
 from davide_session.walltime import EndUnknown, Term, Warnings, ask_slurm, parse, told_by_slurm
 from davide_session.watch import Rules, Sample, Watch
@@ -345,6 +346,7 @@ class World:
             cgroup=JobCgroup(""),
             gpus=Gpus({}),
             activity=Activity(lambda: [], lambda: [datetime.now(UTC) - timedelta(minutes=25)]),
+            leases=Leases([]),
             asked=asked,
             announce=self._count,
             log=logging.getLogger("test"),

@@ -29,7 +29,7 @@ def test_a_text_that_is_not_there_is_an_error():
 
 
 def test_every_text_that_is_used_is_there():
-    places = [*HUB.glob("davide_hub/**/*.py"), *HUB.glob("templates/*.html")]
+    places = [*HUB.glob("davide_*/**/*.py"), *HUB.glob("templates/*.html")]
     used = {found for path in places for found in _USED.findall(path.read_text())}
     assert used, "this test looks for the wrong thing"
     missing = [f"{file}.{entry}" for file, entry in used if entry not in texts.texts_of(file)]

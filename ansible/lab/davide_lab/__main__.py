@@ -50,7 +50,17 @@ def parser() -> argparse.ArgumentParser:
     )
     host.add_argument("action", choices=["boot", *verbs.HOST_ACTIONS])
     host.add_argument("host")
-    add("check", "ruff, mypy, ansible-lint and the unit tests; needs no root and no cluster", verbs.check)
+    check = add(
+        "check",
+        "ruff, mypy, ansible-lint and the unit tests, or with SITE that site's inventory; needs no root and no cluster",
+        verbs.check,
+    )
+    check.add_argument("site", nargs="?", metavar="SITE", help="folder below ansible/inventory, or a path")
+    preflight = add(
+        "preflight", "look at a site's hosts, from all sides, before anything is installed there", verbs.preflight
+    )
+    preflight.add_argument("site", metavar="SITE", help="folder below ansible/inventory, or a path")
+    preflight.add_argument("--json", action="store_true", help="as JSON: ok, and findings with check, level, sentence")
     test = add("test", "the whole test suite; brings the cluster up itself", verbs.test)
     test.add_argument("part", nargs="*", help=f"only these parts: {', '.join(parts.PARTS)}")
     test.add_argument(
@@ -67,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--json", action="store_true", help="also print all values as JSON")
     render = add("render", "write every file that a site's hosts would get, with no cluster and no root", verbs.render)
     render.add_argument(
-        "--site", default="local", help="folder below ansible/inventory, or a site.yml (default: local)"
+        "--site", default="local", help="folder below ansible/inventory, a path, or a site.yml (default: local)"
     )
     render.add_argument("--out", required=True, help="folder to write into")
     add("lock", "resolve all locks anew (the only verb that changes versions)", verbs.lock)

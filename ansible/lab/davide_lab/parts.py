@@ -41,7 +41,7 @@ def tool(name: str) -> str:
 
 def check(root: Path) -> int:
     """Run ruff, mypy, ansible-lint and the unit tests side by side, and print what each found."""
-    python_sources = ["davide", "ansible/lab", "hub", "kernels", "notebooks", "tests"]
+    python_sources = ["davide", "ansible", "hub", "kernels", "notebooks", "tests"]
     files = sorted((root / "tests/unit").glob("test_*.py"))
     tests = {first: [str(path) for path in files if (path.name < "test_h") is first] for first in (True, False)}
     commands = {

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from davide_lab import cgroups, network, parts, relay
+from davide_lab import cgroups, network, parts, relay, sites
 from davide_lab import host as hosts_
 from davide_lab import up as cluster
 from davide_lab.accounts import FILE as ACCOUNTS
@@ -119,9 +119,13 @@ def find(root: Path, name: str) -> Host:
 
 
 def check(root: Path, options: Options) -> int:
-    """Run the checks that need no cluster and no root."""
-    del options
-    return parts.check(root)
+    """Run the checks that need no cluster and no root: of the project, or of one site's inventory."""
+    return sites.check_site(root, options.site) if options.site else parts.check(root)
+
+
+def preflight(root: Path, options: Options) -> int:
+    """Look at a site's hosts before anything is installed there."""
+    return sites.preflight(root, options.site, as_json=options.json)
 
 
 def test(root: Path, options: Options) -> int:
@@ -141,7 +145,8 @@ def bench(root: Path, options: Options) -> int:
 
 def render(root: Path, options: Options) -> int:
     """Write what a cluster would get."""
-    command = [sys.executable, "-m", "davide_hub.cli", "render", "--site", options.site, "--out", options.out]
+    facts = options.site if options.site.endswith(".yml") else sites.facts_of(sites.inventory_of(root, options.site))
+    command = [sys.executable, "-m", "davide_hub.cli", "render", "--site", str(facts), "--out", options.out]
     return subprocess.run(command, cwd=root, check=False).returncode
 
 

@@ -22,7 +22,7 @@ LIMIT_MINUTES = 5
 # A job's start, its limit, and Slurm's own delays.
 PATIENCE_SECONDS = WAIT_SECONDS + LIMIT_MINUTES * 60 + 60
 # Slurm's words where the job never ran.
-_NO_NODE = ("Unable to allocate", "Requested nodes are busy", "Immediate execution impossible", "Unable to contact")
+NO_NODE = ("Unable to allocate", "Requested nodes are busy", "Immediate execution impossible", "Unable to contact")
 # What srun says of a task that died, srun's own status for it, and what is behind it most often.
 _CAUSES = (
     (
@@ -130,10 +130,13 @@ def judged(kernel: str, status: int, output: str, complaint: str) -> Outcome:
     if report:
         return Outcome(kernel, bool(report["passed"]), report, "")
     last = visible(" ".join(complaint.strip().splitlines()[-3:]))
-    if any(words in complaint for words in _NO_NODE):
+    if any(words in complaint for words in NO_NODE):
         return Outcome(kernel, None, {}, f"no node was free: {last}")
     return Outcome(
-        kernel, False, {}, f"the job ended with status {status} before a report: {last}; {_cause(status, complaint)}"
+        kernel,
+        False,
+        {},
+        f"the job ended with status {status} before a report: {last}; {likely_cause(status, complaint)}",
     )
 
 
@@ -148,7 +151,8 @@ def _report(output: str) -> dict[str, Any]:
     return {}
 
 
-def _cause(status: int, complaint: str) -> str:
+def likely_cause(status: int, complaint: str) -> str:
+    """Return what is most often behind a job's end, from srun's status and words."""
     fits = (text for words, code, text in _CAUSES if code == status or (words and words in complaint))
     return f"likely cause: {next(fits, 'none known; run the launch script in a job by hand')}"
 

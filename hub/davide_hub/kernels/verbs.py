@@ -123,6 +123,11 @@ def _test(site: Site, options: argparse.Namespace) -> int:
     return NOT_TRIED if any(one.passed is None for one in outcomes) else 0
 
 
+def is_noted(folder: Path, software: Path) -> bool:
+    """Return whether root has noted that the installed kernel passed its test, as it is now."""
+    return _noted(folder) == trial.fingerprint(folder, software)
+
+
 def _noted(folder: Path) -> str:
     try:
         return (folder / _NOTE).read_text()

@@ -2,6 +2,7 @@
 
 import { endSession, isGone, lastPage, watchConnection, why } from "./ending.js";
 import { Facts } from "./facts.js";
+import { showLeases, warnOfMissing } from "./leases.js";
 import { saveAll, saveInTurns, unsaved } from "./saving.js";
 import { statusItem } from "./statusbar.js";
 import { texts } from "./texts.js";
@@ -14,12 +15,14 @@ export const PACKAGES = {
   coreutils: "@jupyterlab/coreutils",
   docmanager: "@jupyterlab/docmanager",
   mainmenu: "@jupyterlab/mainmenu",
+  notebook: "@jupyterlab/notebook",
   services: "@jupyterlab/services",
   statusbar: "@jupyterlab/statusbar",
   widgets: "@lumino/widgets",
 };
 
 const COMMAND = "davide-hub:end-session";
+const LEASES = "davide-hub:gpus";
 
 /** Return the plugins; `style` is the address of the stylesheet. */
 export function plugins(lab, style) {
@@ -31,16 +34,25 @@ export function plugins(lab, style) {
       description: "Shows time left and use of the session, warns of its end, and ends it.",
       autoStart: true,
       requires: [lab.docmanager.IDocumentManager],
-      optional: [lab.statusbar.IStatusBar, lab.apputils.ICommandPalette, lab.mainmenu.IMainMenu],
-      activate: (app, documents, statusBar, palette, menu) => {
+      optional: [lab.statusbar.IStatusBar, lab.apputils.ICommandPalette, lab.mainmenu.IMainMenu, lab.notebook.INotebookTracker],
+      activate: (app, documents, statusBar, palette, menu, notebooks) => {
         addStyle(style);
         Object.assign(session, watched(lab, app, documents));
         const { facts, end } = session;
         app.commands.addCommand(COMMAND, { label: texts.endCommand, caption: texts.endCaption, execute: end });
         palette?.addItem({ command: COMMAND, category: texts.category });
         menu?.fileMenu.addGroup([{ command: COMMAND }], 200);
+        const leases = () => showLeases(lab, facts, notebooks);
+        app.commands.addCommand(LEASES, {
+          label: texts.leaseCommand,
+          caption: texts.leaseCaption,
+          isEnabled: () => Boolean(facts.latest?.leases.gpus.length),
+          execute: leases,
+        });
+        palette?.addItem({ command: LEASES, category: texts.category });
+        menu?.kernelMenu.addGroup([{ command: LEASES }], 200);
         statusBar?.registerStatusItem("davide-hub:session", {
-          item: statusItem(lab, facts, end),
+          item: statusItem(lab, facts, end, leases),
           align: "right",
           rank: 1000,
         });
@@ -71,6 +83,7 @@ function watched(lab, app, documents) {
   facts.onNews(() => saveInTurns(app, documents));
   warnOfTheEnd(lab, facts, save);
   warnOfIdleness(lab, facts);
+  warnOfMissing(lab, facts);
   watchConnection(lab, facts, showOver);
   return { facts, showOver, end: () => endSession(lab, facts, save, showOver) };
 }

@@ -1,5 +1,6 @@
 // The session's items in the status bar.
 
+import { rows } from "./leases.js";
 import { texts } from "./texts.js";
 
 function part(name) {
@@ -32,32 +33,47 @@ function showGpus(node, { state, gpus }) {
   show(node, text, each.join("; "));
 }
 
-/** Return a widget that shows a session's facts, and a button that calls `end`. */
-export function statusItem(lab, facts, end) {
+function showLeases(node, leases) {
+  const all = rows(leases);
+  const used = all.filter(({ holders }) => holders.length).length;
+  const each = all.map(({ gpu, holders }) => `${texts.gpuNumber(gpu)}: ${holders.join(", ") || texts.free}`);
+  const text = all.length ? texts.leased(used, all.length) : "";
+  if (node.textContent !== text) node.textContent = text;
+  node.title = each.join("; ");
+  node.hidden = !text;
+}
+
+function button(name, text, title, pressed) {
+  const node = Object.assign(document.createElement("button"), { type: "button", textContent: text, title });
+  node.className = `davide-button davide-${name}`;
+  node.addEventListener("click", pressed);
+  return node;
+}
+
+/** Return a widget that shows a session's facts, and buttons that call `end` and `leases`. */
+export function statusItem(lab, facts, end, leases) {
   const widget = new lab.widgets.Widget();
   widget.addClass("davide-status");
   const [left, gpu, memory, cpu] = ["left", "gpu", "memory", "cpu"].map(part);
-  const button = document.createElement("button");
-  button.type = "button";
-  button.className = "davide-end";
-  button.textContent = texts.end;
-  button.title = texts.endCaption;
-  button.addEventListener("click", end);
+  const ending = button("end", texts.end, texts.endCaption, end);
+  const leased = button("leases", "", "", leases);
+  leased.hidden = true;
   widget.node.setAttribute("role", "group");
   widget.node.setAttribute("aria-label", texts.statusBar);
-  widget.node.append(left, gpu, memory, cpu, button);
+  widget.node.append(left, gpu, leased, memory, cpu, ending);
 
   facts.onNews(({ latest, left: seconds, over }) => {
     if (!latest) return;
     if (over) {
       show(left, texts.ended, texts.ended);
-      for (const node of [gpu, memory, cpu, button]) node.remove();
+      for (const node of [gpu, leased, memory, cpu, ending]) node.remove();
       return;
     }
     if (seconds === null) show(left, texts.noEnd, texts.noEndSpoken);
     else show(left, texts.left(seconds), texts.leftSpoken(seconds));
     left.classList.toggle("davide-short", seconds !== null && seconds <= Math.max(...latest.walltime.warn_seconds));
     showGpus(gpu, latest.gpus);
+    showLeases(leased, latest.leases);
     const { used_bytes: used, limit_bytes: limit } = latest.memory;
     if (used === null) show(memory, "", "");
     else show(memory, texts.memory(used, limit), texts.memorySpoken(used, limit));

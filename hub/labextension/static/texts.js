@@ -49,6 +49,26 @@ export const texts = {
     "silent": "The GPU's driver does not answer just now",
   },
 
+  leased: (used, all) => `${used} of ${all} GPUs in use`,
+  gpuNumber: (number) => `GPU ${number}`,
+  free: "free",
+  holder: (path, kernel) => `${path || "a kernel without a notebook"} (${kernel})`,
+  leaseCommand: "GPUs of This Notebook…",
+  leaseCaption: "Show which notebook holds which GPU, and choose how many this one gets",
+  leaseTitle: "GPUs of this session",
+  leaseOf: (path) => `${path} gets`,
+  leaseNote: "A restart clears the variables of this notebook. What it gets is kept in the notebook itself.",
+  leaseClose: "Close",
+  leaseApply: "Save and restart kernel",
+  wish: (count, free) => {
+    const text = count === 0 ? "no GPU" : count === 1 ? "a GPU of its own" : `${count} GPUs of its own`;
+    return count > free ? `${text} (${free || "none"} free)` : text;
+  },
+  wishShare: "a GPU that others may use too",
+  lacking: (who, has, asked) =>
+    `${who} restarted with ${has ? amount(has, "GPU", "GPUs") : "no GPU"}; it asks for ${asked}. ` +
+    "The others are in use: see GPUs of This Notebook in the Kernel menu, and restart it once they are free.",
+
   memory: (used, limit) => (limit ? `${gigabytes(used)} of ${gigabytes(limit)} GB` : `${gigabytes(used)} GB`),
   memorySpoken: (used, limit) => `Memory of this session: ${texts.memory(used, limit)}`,
   cpu: (used, cores) => `${used.toFixed(1)} of ${amount(cores, "core", "cores")}`,

@@ -1,0 +1,174 @@
+"""Kernels with jobs of their own on the real cluster: another node's GPU, and the ways in which such a job ends.
+
+The session is a job without a GPU that takes all cores of gpu01, so that the kernel's job has to go to gpu02. In it
+runs what a session's server has of this: its kernelspecs, Jupyter's manager of a kernel, and our provisioner.
+"""
+
+import json
+
+import pytest
+from support.cluster import davide
+
+USER = "student03"
+SOFTWARE = "/software/davide"
+# Its first word says what happens, and each of its lines of output is JSON.
+SCENE = """
+import json, os, subprocess, sys, tempfile, time
+from jupyter_client.manager import KernelManager
+from davide_session.jobkernel.specs import WithJobs
+
+software, scene = sys.argv[1:]
+runtime = os.environ["JUPYTER_RUNTIME_DIR"] = tempfile.mkdtemp(dir="/tmp")
+kernels = software + "/share/jupyter/kernels"
+specs = WithJobs(site_facts=software + "/handouts/site.json", site_kernels=kernels, ensure_native_kernel=False)
+specs.kernel_dirs = [kernels]
+
+LOOK = '''
+import errno, json, os, socket
+def opened(number):
+    try:
+        os.close(os.open(f"/dev/nvidia{number}", os.O_RDONLY))
+    except OSError as error:
+        return errno.errorcode[error.errno]
+    return "opened"
+print(json.dumps({"node": socket.gethostname(), "job": os.environ["SLURM_JOB_ID"],
+    "own": os.environ["SLURM_JOB_GPUS"], "devices": [opened(number) for number in range(4)],
+    "secret": "DAVIDE_SECRET" in os.environ}))
+'''
+
+def tell(**what):
+    print(json.dumps(what), flush=True)
+
+def run(code, seconds=120):
+    text = []
+    hook = lambda message: text.append(message["content"].get("text") or message["content"].get("evalue") or "")
+    reply = client.execute_interactive(code, output_hook=hook, timeout=seconds, allow_stdin=False)
+    return "".join(text).strip()
+
+def answer(seconds):
+    while (message := client.get_shell_msg(timeout=seconds))["msg_type"] != "execute_reply":
+        pass
+    content = message["content"]
+    return content["ename"] + ": " + content["evalue"] if content["status"] == "error" else content["status"]
+
+os.environ["DAVIDE_SECRET"] = "made-up-session-secret"
+began = time.monotonic()
+manager = KernelManager(kernel_name="tf-cpu.one-gpu-1gpu-1h", kernel_spec_manager=specs, transport="ipc",
+    connection_file=runtime + "/kernel.json")
+manager.start_kernel()
+client = manager.client()
+client.start_channels()
+client.wait_for_ready(timeout=120)
+look = json.loads(run(LOOK))
+tell(seconds=time.monotonic() - began, kernel=manager.kernel_id, **look)
+if scene == "gpu":
+    run("x = 1")
+    client.execute("import time; time.sleep(120)")
+    time.sleep(1)
+    manager.interrupt_kernel()
+    tell(interrupted=answer(30))
+    manager.restart_kernel()
+    client.wait_for_ready(timeout=60)
+    tell(restarted=run("import os; print(os.environ['SLURM_JOB_ID'], 'x' in dir())"))
+elif scene == "lost":
+    os._exit(0)
+else:
+    client.execute("import time; time.sleep(600)")
+    time.sleep(1)
+    if scene == "scancel":
+        subprocess.run(["scancel", look["job"]], check=True)
+    tell(running=True)
+    tell(ended=answer(240))
+manager.shutdown_kernel()
+"""
+
+
+@pytest.fixture
+def scene(cluster, wait_for):
+    """Return a function that begins a scene in a session on gpu01, and returns how to read what it tells."""
+    told = f"/home/{USER}/job-kernel-scene.log"
+
+    def begin(name):
+        cluster.output("hub01", f"install -o {USER} -g davide -m 600 /dev/stdin /home/{USER}/scene.py", given=SCENE)
+        command = f'$(realpath {SOFTWARE}/envs/session)/bin/python -I "$HOME/scene.py" {SOFTWARE} {name}'
+        done = cluster.as_user(
+            USER,
+            "sbatch --parsable -A tra26_davide --job-name=scene --nodelist=gpu01 --cpus-per-task=16 --mem=2G --time=10 "
+            f"--output={told} --wrap='{command}'",
+        )
+        assert done.returncode == 0, done.stderr
+
+        def line(key, seconds=180):
+            """Return what the scene tells under a key."""
+
+            def found():
+                for text in cluster.run("hub01", f"cat {told}").stdout.splitlines():
+                    if text.startswith("{") and key in (row := json.loads(text)):
+                        return row
+                return None
+
+            return wait_for(found, f"{key}; see {told}", seconds)
+
+        return line
+
+    cluster.run("hub01", f"scancel --user {USER}; rm -f {told}")
+    wait_for(lambda: queue(cluster) == "", "nothing of an earlier run is left", 60)
+    yield begin
+    cluster.run("hub01", f"scancel --user {USER}")
+    wait_for(lambda: queue(cluster) == "", "the queue is empty", 90)
+    assert cluster.run("hub01", f"ls -A /home/{USER}/.local/share/davide-hub/kernels").stdout == ""
+    cluster.run("hub01", f"rm -f {told} /home/{USER}/scene.py")
+
+
+def queue(cluster, name=""):
+    """Return the names of the student's jobs."""
+    shown = cluster.run("ctl01", f"squeue --noheader --user {USER} --format=%j").stdout
+    return "\n".join(row for row in shown.split() if row.startswith(name))
+
+
+def test_kernel_has_a_gpu_of_another_node_and_is_refused_the_neighbours(cluster, scene, wait_for):
+    line = scene("gpu")
+    found = line("devices")
+    assert found["node"] == "gpu02"
+    # No driver here: "no such device" is what the cgroup lets through, "not permitted" what it does not.
+    expected = ["EPERM"] * 4
+    expected[int(found["own"])] = "ENXIO"
+    assert found["devices"] == expected
+    assert not found["secret"], "the session's own variables stay in the session"
+    assert line("interrupted")["interrupted"].startswith("KeyboardInterrupt")
+    assert line("restarted")["restarted"] == f"{found['job']} False"
+    wait_for(lambda: queue(cluster) == "", "session and kernel have ended, and left nothing in the queue", 60)
+
+
+def test_no_key_of_the_kernel_is_known_to_slurm(cluster, scene):
+    found = scene("scancel")("devices")
+    shown = cluster.output("ctl01", f"scontrol show job {found['job']}; scontrol write batch_script {found['job']} -")
+    assert "davide-kernel:" in shown
+    assert "PRIVATE KEY" not in shown
+    assert "made-up-session-secret" not in shown
+
+
+def test_cell_is_told_that_its_job_was_cancelled(cluster, scene, wait_for):
+    line = scene("scancel")
+    assert line("ended")["ended"].startswith("KernelJob: You cancelled the job of this kernel")
+    wait_for(lambda: queue(cluster) == "", "the queue is empty", 60)
+
+
+def test_job_of_a_kernel_misses_its_session_and_ends(cluster, scene, wait_for):
+    line = scene("lost")
+    line("devices")
+    wait_for(lambda: queue(cluster, "scene") == "", "the session is gone", 60)
+    wait_for(lambda: queue(cluster) == "", "the kernel's job has noticed", 120)
+
+
+def test_cell_is_told_that_its_node_lost_power(cluster, scene, wait_for):
+    line = scene("power")
+    assert line("devices")["node"] == "gpu02"
+    line("running")
+    assert davide("host", "crash", "gpu02").returncode == 0
+    try:
+        assert "The node of this kernel failed" in line("ended", 240)["ended"]
+        wait_for(lambda: queue(cluster) == "", "the queue is empty", 60)
+    finally:
+        assert davide("host", "boot", "gpu02").returncode == 0
+        wait_for(lambda: cluster.run("hub01", "sinfo -hn gpu02 -o %t").stdout.strip() == "idle", "gpu02 is back", 90)
