@@ -407,8 +407,8 @@ plots.bars({f"digit {name}": count / share.sum() for name, count in enumerate(sh
 # win**: the training images themselves reach the floor, so the distance to the nearest training image belongs to the
 # report. **All classes** have to appear; the judge's confidence says whether they look like one.
 #
-# And one on the cures: here the penalty does nearly all of it. Averaging adds little, since the learning rate has
-# shrunk to a twentieth by the end, which quiets the last steps as well.
+# And one on the cures: here the penalty does nearly all of it. Averaging adds a tenth or two, and not more, since the
+# learning rate has shrunk to a twentieth by the end, which quiets the last steps as well.
 #
 # Width of the layers, learning rate, penalty, memory and the number of steps were chosen on images held out from the
 # training images; the test images were not asked.
