@@ -78,6 +78,7 @@ def test_outside_a_job_the_example_is_named_as_one(
 def test_the_story_is_davides_where_the_cluster_is_davide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     partition = {"name": "p", "nodes": ["a", "b[01-03,7]"], "cores": 8, "memory_gb": 64, "gpus": 2, "max_hours": 4}
     facts = {"name": "Here", "cluster": "davide", "account": "x", "partitions": [partition], "profiles": []}
+    facts |= {"told": "to others that read the file"}
     path = tmp_path / "site.json"
     path.write_text(json.dumps(facts | {"per_user": 1}))
     monkeypatch.setenv("DAVIDE_SITE", str(path))
