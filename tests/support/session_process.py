@@ -71,7 +71,7 @@ class SessionProcess:
         header = [f"Authorization: token {self._token}"]
         channel = websocket.create_connection(url, timeout=60, header=header)
         try:
-            return _run(channel, code)
+            return run_cell(channel, code)
         finally:
             channel.close()
 
@@ -142,7 +142,8 @@ def _authorization(token: str) -> Mapping[str, str]:
     return {"Authorization": f"token {token}"} if token else {}
 
 
-def _run(channel: websocket.WebSocket, code: str) -> str:
+def run_cell(channel: websocket.WebSocket, code: str) -> str:
+    """Run a cell over an open channel; return the first thing that it prints."""
     number = uuid4().hex
     header = {"msg_id": number, "session": "s", "username": "", "msg_type": "execute_request", "version": "5.4"}
     content = {"code": code, "silent": False, "store_history": False, "allow_stdin": False}

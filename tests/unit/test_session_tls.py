@@ -14,7 +14,8 @@ import websocket
 from davide_hub.certificates import HubCertificates, prepare, session_host
 from davide_session.tls import SessionTls
 from fake_hub import TOKEN, USER, FakeHub
-from test_session_launch import START, TOP, make_kernel, run
+from support.cluster import ROOT
+from support.session_process import START, make_kernel, run_cell, write_entry_points
 
 HOST = session_host("gpu01", "a1")
 AUTHORIZED = {"Authorization": f"token {TOKEN}"}
@@ -36,7 +37,8 @@ def session(tls, tmp_path_factory):
         secrets = top / "environment.json"
         secrets.write_text(json.dumps(hub.environment() | tls.for_session("a1")))
         secrets.chmod(0o600)
-        command = [sys.executable, "-I", "-c", START.format(hub=str(TOP / "hub"))]
+        path = [str(ROOT / "hub"), str(write_entry_points(top / "installed"))]
+        command = [sys.executable, "-I", "-c", START.format(path=path)]
         command += ["--environment", secrets, "--software", top / "software", "--kernel", "tf-cpu", "--course", "c"]
         with (top / "session.log").open("wb") as log:
             environment = {"HOME": str(top), "PATH": "/usr/bin:/bin"}
@@ -92,4 +94,4 @@ def test_a_kernel_runs_and_inherits_no_key(session, tls):
         timeout=60,
     )
     with closing(channel):
-        assert run(channel, "import os; print([name for name in os.environ if '_TLS_' in name])") == "[]\n"
+        assert run_cell(channel, "import os; print([name for name in os.environ if '_TLS_' in name])") == "[]\n"
