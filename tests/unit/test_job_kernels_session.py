@@ -10,7 +10,6 @@ import requests
 import websocket
 from davide_hub.facts import load_site
 from fake_hub import TOKEN, USER, FakeHub
-from support.job_kernels import declare
 from support.local_slurm import LocalSlurm
 from support.real_session import make_software
 
@@ -44,7 +43,6 @@ class Session:
 def software(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
     made = make_software(folder)
-    declare(next((made / "envs/session/lib").iterdir()) / "site-packages")
     site = load_site(LOCAL).model_dump(mode="json")
     facts = {"partitions": site["slurm"]["partitions"], "profiles": site["profiles"]}
     (made / "handouts").mkdir()

@@ -92,10 +92,11 @@ class Part:
 
 
 _WALLTIME = "tests/browser/test_walltime.py"
+_HEALTHY = "tests/health/test_doctor.py::test_a_healthy_cluster_is_told_to_be_and_nothing_stays_behind"
 PARTS = {
     "check": Part((), needs_cluster=False),
     "pages": Part(("tests/pages",), needs_cluster=False, needs_browser=True, beside="cluster"),
-    "cluster": Part(("tests/cluster",)),
+    "cluster": Part(("tests/cluster", _HEALTHY)),
     "browser": Part(("tests/browser", f"--ignore={_WALLTIME}"), needs_browser=True),
     "attacks": Part(("tests/attacks",)),
     # A session of three minutes, most of which it waits; and all sessions have three minutes while it runs.
@@ -306,6 +307,14 @@ def soak(root: Path) -> int:
     return tell([*outcomes, run_pytest(root, "soak", ("-s", "tests/faults/soak.py"), {"DAVIDE_FAULTS_TARGET": "ours"})])
 
 
+def health(root: Path) -> int:
+    """Plant faults in the cluster, one after the other, and see what preflight and doctor say of each."""
+    start = time.monotonic()
+    up.up(root)
+    outcomes = [Outcome("up", 0, time.monotonic() - start)]
+    return tell([*outcomes, run_pytest(root, "health", ("tests/health",))])
+
+
 def idle(root: Path) -> int:
     """Let sessions do nothing for ten minutes, as their profile's limit is, and see who is ended."""
     start = time.monotonic()
@@ -333,6 +342,7 @@ LONG: dict[str, Callable[[Path], int]] = {
     "soak": soak,
     "lessons": lessons,
     "idle": idle,
+    "health": health,
     "fuzz": fuzz,
     "model": long_model,
 }

@@ -79,7 +79,8 @@ def _silence(config: Outcome) -> str:
     said = _said(config)
     if "can't be run" in said:
         return "Slurm's commands are missing here: install the cluster's own client package on the broker's host"
-    if "munge" in said.lower() or "credential" in said.lower() or "Protocol authentication" in said:
+    # Zero bytes: the controller hangs up on whom it does not believe, and says so in its own log only.
+    if re.search("munge|credential|protocol authentication|zero bytes were transmitted", said, re.IGNORECASE):
         return f"Slurm does not believe this host ({said}): give it the cluster's munge key, and run munge here"
     if "configuration" in said or "slurm.conf" in said:
         return f"Slurm's commands have no configuration here ({said}): copy slurm.conf of the cluster, or run sackd"
