@@ -10,6 +10,7 @@ const texts = JSON.parse(document.getElementById("session-texts").textContent);
 
 // The hub says something every 15 s: after so long without, the connection is dead, whatever the browser thinks.
 const SILENCE = 40_000;
+const PAUSE = 1_000;
 const SERIOUS = ["budget", "large", "account", "reservation", "held", "again"];
 const fill = (name, values) => texts[name].replace(/\{(\w+)\}/g, (_, key) => values[key]);
 
@@ -76,29 +77,27 @@ function follow() {
     heard = Date.now();
     lost.hidden = true;
     const event = JSON.parse(message.data);
-    if (event.ready) tell();
     if (event.ready) {
-      source.close();
-      // The hub leads on from here, to JupyterLab.
-      window.location.reload();
+      tell();
+      again(0);
     } else if (event.failed) {
-      // The hub's page says what went wrong. But also a hub that is being stopped says so of each start that it leaves
-      // off; a reload at once would leave its last words, or its absence, in the place of this page.
-      again();
+      again(PAUSE);
     } else {
       show(event);
     }
   };
-  source.onerror = () => again();
+  source.onerror = () => again(PAUSE);
 }
 
 let trying = false;
 
-async function again() {
+// The hub leads on from here: to JupyterLab, or to the page that says what went wrong. But a hub that is being stopped
+// may still say either of a start that it leaves off, and a reload at once would only find that it is away.
+async function again(first) {
   if (trying) return;
   trying = true;
   source.close();
-  for (let pause = 1_000; ; pause = Math.min(2 * pause, 15_000)) {
+  for (let pause = first; ; pause = Math.min(Math.max(2 * pause, PAUSE), 15_000)) {
     await new Promise((resolve) => window.setTimeout(resolve, pause * (0.75 + Math.random() / 2)));
     // Nobody but the hub says yes to this. A reload shows what holds now: this page, JupyterLab, a failure, the log-in.
     const answer = await fetch(`${window.jhdata.base_url}health`, { cache: "no-store" }).catch(() => null);
@@ -119,8 +118,8 @@ async function ask() {
 show(JSON.parse(document.getElementById("session-event").textContent));
 follow();
 window.setInterval(tick, 1000);
-window.setInterval(() => { if (Date.now() - heard > SILENCE) again(); }, 5_000);
-document.addEventListener("visibilitychange", () => { if (!document.hidden && Date.now() - heard > SILENCE) again(); });
+window.setInterval(() => { if (Date.now() - heard > SILENCE) again(PAUSE); }, 5_000);
+document.addEventListener("visibilitychange", () => { if (!document.hidden && Date.now() - heard > SILENCE) again(PAUSE); });
 if ("Notification" in window && Notification.permission === "default") {
   tellButton.hidden = false;
   tellButton.addEventListener("click", ask);

@@ -40,12 +40,16 @@ def doctor(cluster, *words: str) -> tuple[int, list[str]]:
 
 @pytest.fixture(autouse=True)
 def in_service(cluster, wait_for):
-    """Give the cluster back in service."""
+    """Take the cluster in service, and give it back so."""
+
+    def serves():
+        states = cluster.run("hub01", "sinfo --noheader --Node --format=%t").stdout.split()
+        health = request("GET", f"{cluster.hub_url}/hub/health", timeout=30)
+        return set(states) <= {"idle", "mix", "alloc"} and health.status_code == 200
+
+    wait_for(serves, "all nodes and the hub to be in service", 150)
     yield
-    idle = "sinfo --noheader --Node --format=%t"
-    wait_for(lambda: set(cluster.run("hub01", idle).stdout.split()) <= {"idle", "mix", "alloc"}, "the nodes", 90)
-    health = f"{cluster.hub_url}/hub/health"
-    wait_for(lambda: request("GET", health, timeout=30).status_code == 200, "the hub", 60)
+    wait_for(serves, "all nodes and the hub to be in service", 150)
 
 
 def test_a_healthy_cluster_is_told_to_be_and_nothing_stays_behind(cluster):

@@ -36,7 +36,9 @@ def test_locked_fields_are_shown_and_not_to_be_changed(hub, seat, picture):
     assert page.get_by_label("Account").locator("option").all_inner_texts() == ["course26"]
     assert page.get_by_label("Reservation").locator("option").all_inner_texts() == ["dl-course"]
     expect(page.get_by_text("Set by the course until 31 December 2099").first).to_be_visible()
-    expect(page.locator("[data-profile=no-gpu]")).to_contain_text("Slurm has no reservation dl-course")
+    # The hub asks for reservations once somebody looks, and the page asks again for what it did not know.
+    card = page.locator("[data-profile=no-gpu]")
+    expect(card).to_contain_text("Slurm has no reservation dl-course", timeout=40_000)
     assert_usable(page)
     picture(page, "form-locked")
     page.get_by_role("button", name="Start").click()

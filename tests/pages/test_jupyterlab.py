@@ -241,9 +241,9 @@ window.fetch = async (request, ...more) => {
 
 
 def test_a_save_while_another_runs_is_no_change_by_somebody_else(lab, sessions, wait_for):
-    notes = sessions.home("student06") / "notes.txt"
+    notes = sessions.home("student21") / "notes.txt"
     notes.write_text("")
-    page = lab("student06")
+    page = lab("student21")
     page.add_init_script(LATE)
     page.reload()
     shown(page)
