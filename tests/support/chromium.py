@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 
 from support.cluster import ROOT
 
@@ -18,6 +18,8 @@ _FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """Start Chromium, and end it afterwards."""
+    # Other parts of the suite run beside: what is to be seen may take longer than the usual 5 s, and is waited for.
+    expect.set_options(timeout=20_000)
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=_FLAGS)
         yield started
