@@ -103,8 +103,8 @@ PARTS = {
     "cluster": Part(("tests/cluster", _HEALTHY)),
     "browser": Part(("tests/browser", f"--ignore={_WALLTIME}"), needs_browser=True),
     "attacks": Part(("tests/attacks",)),
-    # A session of three minutes, most of which it waits; and all sessions have three minutes while it runs.
-    "walltime": Part((_WALLTIME,), needs_browser=True, beside="notebooks"),
+    # Alone: all sessions have three minutes while it runs, and its training wants a processor.
+    "walltime": Part((_WALLTIME,), needs_browser=True),
     "notebooks": Part(("tests/notebooks",)),
     "model": Part(("tests/model",), needs_cluster=False, beside="faults"),
     "fuzz": Part(("tests/fuzz",), needs_cluster=False, beside="faults"),
