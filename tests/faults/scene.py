@@ -242,10 +242,13 @@ class Scene:
         self.wait_for_hub()
 
     def routes(self) -> set[str]:
-        """Return whose sessions the proxy has a route to."""
-        shown = self.hosts.output(
-            HUB, f"set -a; . {self.target.proxy_token_file}; python3 -c '{_ROUTES}' {self.target.proxy_api}"
-        )
+        """Return whose sessions the proxy has a route to; nobody's while it does not answer."""
+        try:
+            shown = self.hosts.output(
+                HUB, f"set -a; . {self.target.proxy_token_file}; python3 -c '{_ROUTES}' {self.target.proxy_api}"
+            )
+        except AssertionError:
+            return set()
         # With or without a host's name before it.
         return {path.partition("/user/")[2].split("/")[0] for path in json.loads(shown) if "/user/" in path}
 
