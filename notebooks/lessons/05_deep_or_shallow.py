@@ -292,7 +292,7 @@ for name, (down, up) in {"one hidden layer": wide, "three hidden layers": modern
 
 # %% tags=["solution"]
 def classifier(encoder, classes):
-    """Return a network: a copy of the trained `encoder` with its weights, then a new softmax layer for the classes."""
+    """Return a network: a copy of the trained `encoder` with its weights, then a new softmax layer."""
     copy = keras.models.clone_model(encoder)
     copy.set_weights(encoder.get_weights())
     return keras.Sequential([copy, Dense(classes, "softmax")])

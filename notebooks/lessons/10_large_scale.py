@@ -72,7 +72,10 @@ print("largest difference from the whole:", np.abs(np.concatenate(halves) - weig
 
 # %% tags=["solution"]
 def loss_of_worker(losses, count):
-    """Return this worker's part of the loss: `losses` are those of its own examples, `count` workers have as many."""
+    """Return this worker's part of the loss.
+
+    `losses` are those of its own examples; each of `count` workers has as many.
+    """
     return tf.reduce_sum(losses) / (len(losses) * count)
 
 
@@ -153,7 +156,7 @@ for p in (2, 4, 8):
 
 # %% tags=["solution"]
 def ring_seconds(count, megabytes, latency, bandwidth):
-    """Return the seconds of a ring all-reduce; latency is in seconds, bandwidth in megabytes per second."""
+    """Return the seconds of a ring all-reduce; latency in seconds, bandwidth in megabytes/s."""
     return 2 * (count - 1) * (latency + megabytes / count / bandwidth)
 
 

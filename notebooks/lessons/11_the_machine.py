@@ -163,7 +163,7 @@ slurm.show('sinfo --Node --format="%N %t %C %m %G"', check.EXAMPLE_SINFO)
 
 # %% tags=["solution"]
 def share_of_node(asked, node):
-    """Return the share of a node (0 to 1) that others can't use: the largest of cores, memory and GPUs."""
+    """Return the share of a node that others can't use: the largest of cores, memory, GPUs."""
     kinds = [kind for kind in ("cores", "memory_gb", "gpus") if node[kind] > 0]
     return max(asked[kind] / node[kind] for kind in kinds)
 

@@ -63,14 +63,14 @@ def test_the_numbers_hold_for_every_seed(ran: Ran, reached: Reached, lesson: str
     assert [band["name"] for band in bands if not band["passed"]] == []
 
 
-@pytest.mark.versions("sabotage")
+@pytest.mark.versions("planted")
 def test_the_planted_mistake_is_noticed_with_a_hint(ran: Ran, lesson: str, version: str) -> None:
     book = ran(lesson, version)
     assert_clean(book)
-    *exercises, report = checks(book)
+    exercise, report = checks(book)
     _, hint = SABOTAGE[lesson]
-    assert [one["passed"] for one in exercises].count(False) == 1
-    assert any(hint in one["text"] for one in exercises)
+    assert not exercise["passed"] and hint in exercise["text"]
+    assert [one["passed"] for one in report["exercises"]].count(False) == 1
     assert not report["passed"]
 
 
