@@ -321,7 +321,8 @@ images = data.load_images(mode)
 train = images.train
 judge = Judge(images)
 named = (judge.classes(images.test).argmax(axis=1) == images.test_labels).mean()
-print(f"{images.source}: the judge names {named:.1%} of the test images rightly; floor {judge.floor:.2f}")
+print(images.source)
+print(f"The judge names {named:.1%} of the test images rightly. Floor: {judge.floor:.2f}")
 
 # %% [markdown]
 # Two cures for a restless game. **The gradient penalty R1** [5] adds to $D$'s loss
