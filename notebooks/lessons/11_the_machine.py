@@ -303,4 +303,4 @@ check.report(jobs, in_turn, filled)
 #    [doi:10.1007/3-540-60153-8_35](https://doi.org/10.1007/3-540-60153-8_35)
 # 3. A. Ghodsi et al. (2011), *Dominant resource fairness: fair allocation of multiple resource types*, NSDI.
 #    [usenix.org](https://www.usenix.org/conference/nsdi11/dominant-resource-fairness-fair-allocation-multiple-resource-types)
-# 4. Slurm's own manual: [slurm.schedmd.com](https://slurm.schedmd.com/man_index.html)
+# 4. Slurm's own manual, read in 2026: [slurm.schedmd.com](https://slurm.schedmd.com/man_index.html)

@@ -14,6 +14,7 @@ from places import ROOT, Here, Notebook, OnCluster, Place
 from plan import SABOTAGE, SEEDS, SLOWEST
 from planted import parted, with_mistake
 from reached import Reached, with_tables
+from small_data import in_full_mode
 
 README = ROOT / "notebooks/README.md"
 # Seeds 1 and 2 take as long again as all else: they belong to the long form.
@@ -106,6 +107,8 @@ def text_of(place: Place, lesson: str, version: str) -> str:
     solved = notebook(script, Kernel("tf-cpu", "TensorFlow (CPU)"), solved=True)
     if version == "solved":
         return with_mistake(solved, *SABOTAGE[lesson][0])
+    if version == "full":
+        return in_full_mode(solved)
     return changed(without_asides(solved), "seed = 0", version.replace("-", " = "))
 
 

@@ -82,7 +82,13 @@ def test_every_plot_is_there(ran: Ran, lesson: str, version: str) -> None:
     assert all(len(picture["data"]["image/png"]) > 2000 for picture in pictures)
 
 
-if os.environ.get("DAVIDE_LESSONS_LONG"):  # one seed has no median
+if os.environ.get("DAVIDE_LESSONS_LONG"):  # one seed has no median, and full mode takes as long as fast mode
+
+    @pytest.mark.versions("full")
+    def test_full_mode_runs_to_its_end_on_little_data(ran: Ran, lesson: str, version: str) -> None:
+        book = ran(lesson, version)
+        assert_clean(book)
+        assert checks(book)[-1]["passed"], checks(book)
 
     def test_the_median_over_the_seeds_is_reached(everything: dict[str, Reached]) -> None:
         """Runs after the numbers of each seed were written down."""
