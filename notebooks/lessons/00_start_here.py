@@ -6,7 +6,7 @@
 #
 # | lesson | what it is about | minutes | GPU |
 # |---|---|---|---|
-# | `01_undercomplete_autoencoder` | an image through eight numbers and back; PCA and how to beat it | 60-90 | full mode |
+# | `01_undercomplete_autoencoder` | an image through eight numbers and back; how to beat PCA | 60-90 | full mode |
 # | `02_contractive_autoencoder` | a code that does not move when the image trembles | 60-90 | full mode |
 # | `03_sparse_autoencoder` | many numbers, most of them zero | 60 | full mode |
 # | `04_denoising_autoencoder` | noise and missing pixels undone; the best linear filter beaten | 60-90 | full mode |

@@ -335,8 +335,7 @@ print(f"The judge names {named:.1%} of the test images rightly. Floor: {judge.fl
 # heart, as spikes. **Averaged weights**: each step of $G$ is a noisy answer to a moving opponent; the average
 # $\bar\theta \leftarrow \mu \bar\theta + (1 - \mu)\, \theta$ over the last few hundred steps is quieter [6].
 #
-# **Prediction 3.** The Frechet distance in floors: with both, with the penalty alone, and with neither? (To save time,
-# the game with neither has half as many steps. If you think that it needs more, give it more.)
+# **Prediction 3.** The Frechet distance in floors: with both, with the penalty alone, and with neither?
 
 # %%
 guess = {"penalty and average": None, "penalty alone": None, "neither": None}
@@ -349,18 +348,18 @@ def draws_of(generator, count=8):
     return [generator(tf.random.stateless_normal((judge.draw_size, latent), key)).numpy() for key in keys]
 
 
-def play_with_digits(penalty, steps):
+def play_with_digits(penalty):
     """Return the generator after a game with digits, and the one with averaged weights."""
     keras.utils.set_random_seed(seed)
     pixels = train.shape[1]
     forger, critic = network(latent, (128, 128), pixels, "sigmoid"), network(pixels, (128, 128), 1)
     how = {"batch": 256, "penalty": penalty, "memory": 0.995, "betas": (0.0, 0.99)}
-    return forger, play(forger, critic, train, steps, (4e-3, 4e-3), **how)[0]
+    return forger, play(forger, critic, train, 4000, (4e-3, 4e-3), **how)[0]
 
 
 # %%
-last, calm = play_with_digits(penalty=0.4, steps=4000)
-wild, _ = play_with_digits(penalty=0.0, steps=2000)
+last, calm = play_with_digits(penalty=0.4)
+wild, _ = play_with_digits(penalty=0.0)
 verdicts = [judge.verdict(draws_of(generator)) for generator in (calm, last, wild)]
 check.prediction(guess, [verdict.distance for verdict in verdicts])
 
