@@ -95,16 +95,13 @@ class Part:
     beside: str = ""
 
 
-_WALLTIME = "tests/browser/test_walltime.py"
 _HEALTHY = "tests/health/test_doctor.py::test_a_healthy_cluster_is_told_to_be_and_nothing_stays_behind"
 PARTS = {
     "check": Part((), needs_cluster=False),
     "pages": Part(("tests/pages",), needs_cluster=False, needs_browser=True, beside="cluster"),
     "cluster": Part(("tests/cluster", _HEALTHY)),
-    "browser": Part(("tests/browser", f"--ignore={_WALLTIME}"), needs_browser=True),
+    "browser": Part(("tests/browser",), needs_browser=True),
     "attacks": Part(("tests/attacks",)),
-    # Alone: all sessions have three minutes while it runs, and its training wants a processor.
-    "walltime": Part((_WALLTIME,), needs_browser=True),
     "notebooks": Part(("tests/notebooks",)),
     "model": Part(("tests/model",), needs_cluster=False, beside="faults"),
     "fuzz": Part(("tests/fuzz",), needs_cluster=False, beside="faults"),
@@ -230,7 +227,7 @@ def other_release(root: Path) -> int:
     start = time.monotonic()
     up.up(root, "trixie")
     outcomes = [Outcome("up trixie", 0, time.monotonic() - start)]
-    outcomes += [run_pytest(root, name, PARTS[name].tests) for name in ("cluster", "browser", "walltime", "notebooks")]
+    outcomes += [run_pytest(root, name, PARTS[name].tests) for name in ("cluster", "browser", "notebooks")]
     up.up(root, before)
     return tell(outcomes)
 
