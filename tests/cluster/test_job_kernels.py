@@ -143,16 +143,13 @@ def test_kernel_has_a_gpu_of_another_node_and_is_refused_the_neighbours(cluster,
     wait_for(lambda: queue(cluster) == "", "session and kernel have ended, and left nothing in the queue", 60)
 
 
-def test_no_key_of_the_kernel_is_known_to_slurm(cluster, scene):
-    found = scene("scancel")("devices")
-    shown = cluster.output("ctl01", f"scontrol show job {found['job']}; scontrol write batch_script {found['job']} -")
+def test_cell_is_told_that_its_job_was_cancelled_and_slurm_knew_no_key(cluster, scene, wait_for):
+    line = scene("scancel")
+    job = line("devices")["job"]
+    shown = cluster.output("ctl01", f"scontrol show job {job}; scontrol write batch_script {job} -")
     assert "davide-kernel:" in shown
     assert "PRIVATE KEY" not in shown
     assert "made-up-session-secret" not in shown
-
-
-def test_cell_is_told_that_its_job_was_cancelled(cluster, scene, wait_for):
-    line = scene("scancel")
     assert line("ended")["ended"].startswith("KernelJob: You cancelled the job of this kernel")
     wait_for(lambda: queue(cluster) == "", "the queue is empty", 60)
 
