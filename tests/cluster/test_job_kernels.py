@@ -16,6 +16,7 @@ SCENE = """
 import json, os, subprocess, sys, tempfile, time
 from jupyter_client.manager import KernelManager
 from davide_session.jobkernel.specs import WithJobs
+from traitlets.config import Config
 
 software, scene = sys.argv[1:]
 runtime = os.environ["JUPYTER_RUNTIME_DIR"] = tempfile.mkdtemp(dir="/tmp")
@@ -53,8 +54,10 @@ def answer(seconds):
 
 os.environ["DAVIDE_SECRET"] = "made-up-session-secret"
 began = time.monotonic()
+# A job that misses its session asks Slurm for it after a third of this.
+config = Config({"JobProvisioner": {"lost_seconds": 30.0}})
 manager = KernelManager(kernel_name="tf-cpu.one-gpu-1gpu-1h", kernel_spec_manager=specs, transport="ipc",
-    connection_file=runtime + "/kernel.json")
+    connection_file=runtime + "/kernel.json", config=config)
 manager.start_kernel()
 client = manager.client()
 client.start_channels()
