@@ -164,6 +164,7 @@ def test_job_of_a_kernel_misses_its_session_and_ends(cluster, scene, wait_for):
     wait_for(lambda: queue(cluster) == "", "the kernel's job has noticed", 120)
 
 
+@pytest.mark.long
 def test_cell_is_told_that_its_node_lost_power(cluster, scene, wait_for):
     line = scene("power")
     assert line("devices")["node"] == "gpu02"

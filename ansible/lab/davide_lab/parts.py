@@ -100,7 +100,7 @@ _HEALTHY = "tests/health/test_doctor.py::test_a_healthy_cluster_is_told_to_be_an
 PARTS = {
     "check": Part((), needs_cluster=False),
     "pages": Part(("tests/pages",), needs_cluster=False, needs_browser=True, beside="cluster"),
-    "cluster": Part(("tests/cluster", f"--ignore={_BUNDLE}", _HEALTHY)),
+    "cluster": Part(("tests/cluster", f"--ignore={_BUNDLE}", _HEALTHY, "-m", "not long")),
     "browser": Part(("tests/browser",), needs_browser=True),
     "attacks": Part(("tests/attacks",)),
     # It needs what `up` has downloaded, and touches no host.
@@ -294,6 +294,14 @@ def controls(root: Path) -> int:
     return tell(outcomes)
 
 
+def long_cluster(root: Path) -> int:
+    """Run the cluster's tests that the suite leaves out for the sake of its length."""
+    start = time.monotonic()
+    up.up(root)
+    outcomes = [Outcome("up", 0, time.monotonic() - start)]
+    return tell([*outcomes, run_pytest(root, "cluster", ("tests/cluster", "-m", "long"))])
+
+
 def far_broker(root: Path) -> int:
     """Move the broker to the controller's host and back, while people work."""
     start = time.monotonic()
@@ -352,6 +360,7 @@ LONG: dict[str, Callable[[Path], int]] = {
     "faults": all_faults,
     "controls": controls,
     "soak": soak,
+    "cluster": long_cluster,
     "far-broker": far_broker,
     "lessons": lessons,
     "idle": idle,
