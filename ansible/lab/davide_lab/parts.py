@@ -113,7 +113,7 @@ PARTS = {
 
 
 def suite(root: Path, chosen: list[str]) -> int:
-    """Run the suite or some of its parts, bringing the cluster up first where a part needs it.
+    """Run the suite or some of its parts, bringing the cluster up before where a part needs it.
 
     Returns
     -------
@@ -126,17 +126,25 @@ def suite(root: Path, chosen: list[str]) -> int:
     names = chosen or list(PARTS)
     outcomes: list[Outcome] = []
     begun = time.monotonic()
-    if "check" in names:
-        outcomes.append(Outcome("check", check(root), time.monotonic() - begun))
-    if any(PARTS[name].needs_browser for name in names):
-        install_packages(BROWSER_PACKAGES, {})
-    if any(PARTS[name].needs_cluster for name in names):
-        start = time.monotonic()
-        up.up(root)
-        outcomes.append(Outcome("up", 0, time.monotonic() - start))
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        # Beside `up`, which waits for hosts as often as it works.
+        checking = [pool.submit(checked, root)] if "check" in names else []
+        if any(PARTS[name].needs_browser for name in names):
+            install_packages(BROWSER_PACKAGES, {})
+        if any(PARTS[name].needs_cluster for name in names):
+            start = time.monotonic()
+            up.up(root)
+            outcomes.append(Outcome("up", 0, time.monotonic() - start))
+        outcomes = [*(one.result() for one in checking), *outcomes]
     for name, companions in in_turn(names):
         outcomes += run_together(root, name, companions)
     return tell(outcomes, time.monotonic() - begun)
+
+
+def checked(root: Path) -> Outcome:
+    """Run `check`, and return what it came to."""
+    start = time.monotonic()
+    return Outcome("check", check(root), time.monotonic() - start)
 
 
 def in_turn(names: list[str]) -> list[tuple[str, list[str]]]:
