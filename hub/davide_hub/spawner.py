@@ -23,6 +23,7 @@ from sqlalchemy import inspect
 
 from davide_hub.broker.client import BrokerRefused, BrokerUnreachable
 from davide_hub.certificates import session_host
+from davide_hub.counted import STARTS
 from davide_hub.database import recover
 from davide_hub.endings import LOG_TELLS, Ending, of_job, of_log, of_refusal
 from davide_hub.heard import HeardServer
@@ -86,6 +87,7 @@ class DavideSpawner(SessionRecord):
         self.news = News()
         self.ended_log = ""
         self.report: Any = None
+        self._failed_as = ""  # why, in a word
         self._closed = self._proved = self._taken_up = False
         self.to_adopt: Adoption | None = None
 
@@ -139,6 +141,11 @@ class DavideSpawner(SessionRecord):
         except SessionFailed as failure:
             self._note_failure(failure)
             raise
+        except Exception:
+            # JupyterHub writes it into its log, and ends what there is.
+            self._failed_as = "error"
+            raise
+        STARTS.labels(self.profile_name).inc()
         return self._url()
 
     async def _start_adopted(self, adoption: Adoption) -> str:
@@ -176,6 +183,7 @@ class DavideSpawner(SessionRecord):
         except SessionFailed as failure:
             self._note_failure(failure)
             raise
+        STARTS.labels(self.profile_name).inc()
         self._set_server()
 
     async def _find_server(self) -> None:
@@ -439,6 +447,8 @@ class DavideSpawner(SessionRecord):
                     await self.broker.cancel(self.user.name, self.session_key)
             except (BrokerRefused, BrokerUnreachable) as error:
                 self.log.warning("%s: session %s is closed later: %s", self._log_name, self.session_key, error)
+        if self.session_key:
+            self._count_end()
         self._revoke_token()
         await maybe_future(super().run_post_stop_hook())
 

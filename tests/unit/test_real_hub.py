@@ -35,6 +35,7 @@ from support.provider import SECRET, Provider
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCAL = ROOT / "ansible/inventory/local/group_vars/all/site.yml"
+METRICS_TOKEN = "a made-up token of Prometheus"
 CONFIG = """
 from pathlib import Path
 from jupyterhub.proxy import Proxy
@@ -54,7 +55,13 @@ doorkeeper._EVERY_SECONDS = 0.5
 here = Path(HERE)
 c = get_config()
 configure(
-    c, load_site(here / "site.yml"), state=here, tls=here / "tls", broker=here / "socket", far_tls=here / "broker-tls"
+    c,
+    load_site(here / "site.yml"),
+    state=here,
+    tls=here / "tls",
+    broker=here / "socket",
+    far_tls=here / "broker-tls",
+    metrics_token=here / "metrics-token",
 )
 c.JupyterHub.proxy_class = NoProxy
 c.JupyterHub.log_level = "DEBUG"
@@ -97,6 +104,7 @@ def way(tmp_path_factory, request):
     with Provider() as provider:
         far_port = _free_port() if request.param == "tls" else None
         url = _write_site(folder, provider, far_port)
+        (folder / "metrics-token").write_text(METRICS_TOKEN)
         site = SiteFile(folder / "site.yml")
         keeper = SessionKeeper(
             site.read,
@@ -372,6 +380,17 @@ def _saved_state(way, user):
             (user,),
         )
         return str(rows.fetchall())
+
+
+def test_the_token_of_the_metrics_opens_the_metrics_and_nothing_else(way):
+    answer = _ask(way, METRICS_TOKEN, "GET", "metrics")
+    assert answer.status_code == 200
+    assert 'davide_sessions{profile="one-gpu",state="running"}' in answer.text
+    assert 'davide_slurm_query_seconds_count{question="queue"}' in answer.text
+    asked = {path: _ask(way, METRICS_TOKEN, "GET", path).status_code for path in ("users", "proxy", "users/student01")}
+    # JupyterHub says "there is none" to whoever may not know of a user.
+    assert asked == {"users": 403, "proxy": 403, "users/student01": 404}
+    assert way.browser().get(f"{way.url}/hub/metrics", timeout=30).status_code == 403
 
 
 def test_no_token_of_the_provider_is_in_the_hubs_log(way):
