@@ -25,6 +25,7 @@ __all__ = [
     "Audit",
     "Broker",
     "Course",
+    "Database",
     "Fact",
     "FactsError",
     "Hub",
@@ -77,6 +78,7 @@ AccountName = Annotated[
         examples=["student01"],
     ),
 ]
+_LOOPBACK = ("127.0.0.1", "localhost")
 _HOST = re.compile(r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*\Z")
 # Far more than any cluster has; a slip in a range shall not fill the memory.
 _MOST_NODES = 50_000
@@ -98,6 +100,15 @@ NodeNames = Annotated[
         max_length=253,
         description="a node's name, in small letters, or several as Slurm writes them, gpu[01-45]",
         examples=["gpu01"],
+    ),
+]
+# Such as need no quotes in SQL.
+DatabaseName = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z_][a-z0-9_]{0,62}\z",
+        description="a name of at most 63 small letters, digits and '_'",
+        examples=["davide_hub"],
     ),
 ]
 # It ends up in the rules of a firewall.
@@ -234,6 +245,25 @@ class Broker(Fact):
     ]
     # The broker may not bind a port below.
     port: Annotated[int, Field(ge=1024, le=65535, description="a port number from 1024 to 65535", examples=[8443])]
+
+
+class Database(Fact):
+    """A PostgreSQL for what the hub keeps. Without it the hub has an SQLite of its own. Its password is no fact."""
+
+    host: Annotated[HostName, Field(examples=["db01.example.org"])]
+    port: Port = 5432
+    name: Annotated[DatabaseName, Field(examples=["davide_hub"])]
+    user: Annotated[DatabaseName, Field(examples=["davide_hub"])]
+    authority: (
+        Annotated[
+            AbsolutePath,
+            Field(
+                description="the file with the certificate that vouches for the database, on the hub's host",
+                examples=["/etc/davide-hub/database-authority.crt"],
+            ),
+        ]
+        | None
+    ) = None
 
 
 class Paths(Fact):
@@ -446,6 +476,7 @@ class Site(Fact):
     admins: Annotated[tuple[AccountName, ...], _LIST]
     hub: Hub
     broker: Broker | None = None
+    database: Database | None = None
     paths: Paths
     slurm: Slurm
     session: SessionDefaults
@@ -510,6 +541,9 @@ def check_site(site: Site) -> Iterator[Finding]:
     if site.broker and site.broker.host == site.hub.host:
         problem = f"{site.hub.host!r} is site.hub.host, where the broker has a socket; remove site.broker"
         yield ("site", "broker", "host"), problem
+    if site.database and site.database.authority is None and site.database.host not in _LOOPBACK:
+        problem = f"the way to {site.database.host} is not this host's own, and nobody vouches for what is there"
+        yield ("site", "database"), f"{problem}; write authority: the file with the database's CA certificate"
     if site.origins == "per-user" and re.fullmatch(r"https://[0-9.]+(:[0-9]+)?", site.public_url):
         problem = f"{site.public_url!r} is a number, and users' names can't stand before it"
         yield ("site", "public_url"), f"{problem}; write a host name, or site.origins: shared"
