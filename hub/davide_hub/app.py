@@ -20,6 +20,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.orm import selectinload
 from traitlets import Instance
 
+from davide_hub import events
 from davide_hub.certificates import HubCertificates
 from davide_hub.database import Checkpointer, tune
 from davide_hub.discreet import Discreet
@@ -50,6 +51,7 @@ class DavideHub(JupyterHub):  # type: ignore[misc]
         self.log.setLevel(self.log_level)
         for handler in self.log.handlers:
             handler.addFilter(Discreet())
+        events.show()
         ours = logging.getLogger("jupyterhub.davide")
         ours.parent = self.log
         ours.setLevel(self.log.level)

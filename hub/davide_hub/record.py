@@ -19,9 +19,10 @@ from traitlets import Instance, Integer, Unicode
 
 from davide_hub.broker.client import BrokerClient, BrokerRefused, BrokerUnreachable
 from davide_hub.certificates import HubCertificates
-from davide_hub.counted import ENDS, FAILURES
+from davide_hub.counted import ENDS, FAILURES, STARTS
 from davide_hub.database import commit
 from davide_hub.endings import Ending, advice
+from davide_hub.events import tell
 from davide_hub.facts import Site
 from davide_hub.news import News
 from davide_hub.nodes import Nodes
@@ -102,8 +103,18 @@ class SessionRecord(SlurmSpawner):  # type: ignore[misc]
     def _count_end(self) -> None:
         if self._failed_as:
             FAILURES.labels(self._failed_as).inc()
+            self._tell("session.failed", reason=self._failed_as)
         else:
-            ENDS.labels(self.ended_as or "stopped").inc()
+            reason = self.ended_as or "stopped"
+            ENDS.labels(reason).inc()
+            self._tell("session.ended", reason=reason)
+
+    def _count_start(self) -> None:
+        STARTS.labels(self.profile_name).inc()
+        self._tell("session.up", node=self.node)
+
+    def _tell(self, event: str, **facts: str) -> None:
+        tell(event, user=self.user.name, server=self.name, session=self.session_key, job=self.job_id, **facts)
 
     def _revoke_token(self) -> None:
         # By its note, since the hub does not know the token any more if it was restarted since the session's start.

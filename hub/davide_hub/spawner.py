@@ -23,7 +23,6 @@ from sqlalchemy import inspect
 
 from davide_hub.broker.client import BrokerRefused, BrokerUnreachable
 from davide_hub.certificates import session_host
-from davide_hub.counted import STARTS
 from davide_hub.database import recover
 from davide_hub.endings import LOG_TELLS, Ending, of_job, of_log, of_refusal
 from davide_hub.heard import HeardServer
@@ -132,6 +131,7 @@ class DavideSpawner(SessionRecord):
         self.token_digest = digest(self.api_token)
         # Before anybody hears of it: a hub that dies in the next instant must know what it asked for.
         self._save()
+        self._tell("session.asked", profile=self.profile_name)
         # A task of its own: a start that is cancelled in just this moment still learns which job to cancel.
         self._submission = asyncio.create_task(self._submit())
         try:
@@ -145,7 +145,7 @@ class DavideSpawner(SessionRecord):
             # JupyterHub writes it into its log, and ends what there is.
             self._failed_as = "error"
             raise
-        STARTS.labels(self.profile_name).inc()
+        self._count_start()
         return self._url()
 
     async def _start_adopted(self, adoption: Adoption) -> str:
@@ -183,7 +183,7 @@ class DavideSpawner(SessionRecord):
         except SessionFailed as failure:
             self._note_failure(failure)
             raise
-        STARTS.labels(self.profile_name).inc()
+        self._count_start()
         self._set_server()
 
     async def _find_server(self) -> None:
@@ -254,6 +254,7 @@ class DavideSpawner(SessionRecord):
     def _take_job(self, number: str) -> None:
         self.job_id = number
         self.log.info("%s is job %s (session %s)", self._log_name, number, self.session_key)
+        self._tell("session.submitted")
         self._save()
 
     async def _wait_for_call_home(self) -> None:

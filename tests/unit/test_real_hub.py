@@ -6,6 +6,7 @@ The browser is one of ours, which shows the proxy's certificate.
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import sqlite3
@@ -380,6 +381,40 @@ def _saved_state(way, user):
             (user,),
         )
         return str(rows.fetchall())
+
+
+def events(way) -> list[dict]:
+    return [json.loads(line) for line in way.log.read_text().splitlines() if line.startswith("{")]
+
+
+def test_from_a_request_to_its_job_there_is_a_line_of_json_for_each_event(way, wait_for):
+    browser = way.browser()
+    way.log_in(browser)
+    token = _own_token(way, browser, "student01")
+    answer = _ask(way, token, "POST", "users/student01/servers/told", {"profile": "no-gpu"})
+    number = answer.headers["X-Request-Id"]
+
+    def of_it() -> dict[str, dict]:
+        return {line["event"]: line for line in events(way) if line.get("request") == number}
+
+    wait_for(lambda: {"request", "session.submitted"} <= of_it().keys(), "the start is not told")
+    asked, submitted, request = (of_it()[name] for name in ("session.asked", "session.submitted", "request"))
+    assert (asked["user"], asked["server"], asked["profile"]) == ("student01", "told", "no-gpu")
+    assert submitted["session"] == asked["session"]
+    assert submitted["job"] in {job.number for job in way.slurm.jobs(find_account("student01"))}
+    assert (request["method"], request["path"]) == ("POST", "/hub/api/users/student01/servers/told")
+    assert (request["status"], request["user"]) == (answer.status_code, "student01")
+    ended = _ask(way, token, "DELETE", "users/student01/servers/told").headers["X-Request-Id"]
+    wait_for(
+        lambda: [one for one in events(way) if (one["event"], one.get("request")) == ("session.ended", ended)],
+        "the end is not told",
+    )
+
+
+def test_a_refusal_has_its_number_too(way):
+    number = way.browser().post(f"{way.url}/hub/api/users", timeout=30).headers["X-Request-Id"]
+    (line,) = [one for one in events(way) if one.get("request") == number]
+    assert (line["status"], line["event"]) == (403, "request")
 
 
 def test_the_token_of_the_metrics_opens_the_metrics_and_nothing_else(way):
