@@ -1,8 +1,8 @@
 """What happens in the hub, as one line of JSON for each event, between the lines that people read.
 
 `journalctl -u jupyterhub -o cat | grep '^{'` leaves these lines. Each has `event` and `time`; as far as there are such,
-also `request` (the number of the request that set it going, which the answer's header X-Request-Id has too; what ends by
-itself has that of its start), `user`, `server`, `session` (the key, as in the broker's lines) and `job`.
+also `user`, `server`, `session` (the key, as in the broker's lines), `job`, and `request`: the number of the request
+that set it going, as in the answer's header X-Request-Id. What ends by itself has that of its start.
 """
 
 from __future__ import annotations
