@@ -35,6 +35,9 @@ from davide_hub.resume import Resumer
 from davide_hub.routes import RouteGuard
 from davide_hub.turnstile import PacedApplication
 
+# As many as the system lets wait (net.core.somaxconn of Linux since 5.4).
+_DOORSTEP = 4096
+
 
 class DavideHub(JupyterHub):  # type: ignore[misc]
     """JupyterHub for sessions that outlive it."""
@@ -115,6 +118,11 @@ class DavideHub(JupyterHub):  # type: ignore[misc]
         if not hasattr(self, "_resumer"):
             return  # a command such as --generate-config
         REGISTRY.register(Sessions(self, self.site))
+        if self.http_server:
+            # Tornado has room for 128 that knock. Whoever comes to a full doorstep tries again after a second, and of a
+            # class that presses Start together most would. Asked again, listen(2) only makes the room larger.
+            for listening in self.http_server._sockets.values():
+                listening.listen(_DOORSTEP)
         keepers = (
             Reconciler(self, self._resumer),
             RouteGuard(self),
