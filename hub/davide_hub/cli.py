@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from davide_hub import announce, operate, report
-from davide_hub.facts import FactsError, Site, load_site, warnings
+from davide_hub.coherence import warnings
+from davide_hub.facts import FactsError, Site, load_site
 from davide_hub.health import verbs as health
 from davide_hub.kernels import verbs as kernels
 from davide_hub.kernels.choice import check_kernels, load_known

@@ -415,9 +415,7 @@ def test_from_a_request_to_its_job_there_is_a_line_of_json_for_each_event(way, w
 def test_a_refusal_has_its_number_too(way, wait_for):
     number = way.browser().post(f"{way.url}/hub/api/users", timeout=30).headers["X-Request-Id"]
     # It is told once the answer is on its way.
-    (line,) = wait_for(
-        lambda: [one for one in events(way) if one.get("request") == number], "the refusal is not told"
-    )
+    (line,) = wait_for(lambda: [one for one in events(way) if one.get("request") == number], "the refusal is not told")
     assert (line["status"], line["event"]) == (403, "request")
 
 
