@@ -111,14 +111,21 @@ def left(ends: int | None) -> str:
     return text("home.left", time=text(f"home.{name}", hours=minutes // 60, minutes=minutes % 60))
 
 
+def gpus_of(site: Site, spawner: DavideSpawner) -> int:
+    """Return how many GPUs a session has: as many as were chosen, else as its profile has, if that is still there."""
+    wished = (spawner.user_options or {}).get("gpus")
+    if isinstance(wished, int):
+        return wished
+    return next((one.gpus for one in site.profiles if one.name == spawner.profile_name), 0)
+
+
 def gpu_of(site: Site, spawner: DavideSpawner) -> str:
-    """Return a session's GPUs in words: as many as were chosen, else as its profile has."""
+    """Return a session's GPUs in words."""
     try:
         profile = find_profile(site.profiles, spawner.profile_name)
     except UnknownProfile:
         return ""
-    wished = (spawner.user_options or {}).get("gpus")
-    number = wished if isinstance(wished, int) else profile.gpus
+    number = gpus_of(site, spawner)
     kind = find_partition(site.slurm.partitions, profile.partition).gpu_type
     if not number:
         return text("home.no_gpu")
