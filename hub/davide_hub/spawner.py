@@ -86,6 +86,7 @@ class DavideSpawner(SessionRecord):
         self.news = News()
         self.ended_log = ""
         self.report: Any = None
+        self.gpu_use: Any = None
         self._closed = self._proved = self._taken_up = False
         self.to_adopt: Adoption | None = None
 
