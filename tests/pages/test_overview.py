@@ -55,7 +55,7 @@ def test_home_shows_each_session_with_node_time_and_gpu(hub, seat, looks_right, 
     main = page.locator("main")
     expect(main).to_contain_text("1 GPU (tesla)")
     expect(main).to_contain_text("Runs on localhost")
-    expect(main).to_contain_text("Session session-2")
+    expect(main).to_contain_text("Named session-2")
     expect(page.get_by_role("button", name="Open")).to_have_count(2)
     expect(page.get_by_role("button", name="Start another session")).to_be_visible()
     looks_right(page, "home")
