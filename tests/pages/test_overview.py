@@ -83,9 +83,9 @@ def test_teacher_and_owner_see_a_gpus_use_without_loading_anew(hub, seat, wait_f
     expect(use).to_have_text("93 %, 3.0 of 16 GB")
     expect(owner.locator("#session-running")).to_contain_text("GPU use: 93 %, 3.0 of 16 GB")
     expect(teacher.get_by_label("Choose student11's session")).to_be_checked()
-    start(hub, "student10")
+    start(hub, "student13")
     teacher.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-    expect(teacher.get_by_label("Choose student10's session")).not_to_be_checked()
+    expect(teacher.get_by_label("Choose student13's session")).not_to_be_checked()
     expect(teacher.get_by_label("Choose student11's session")).to_be_checked()
 
 
