@@ -233,7 +233,8 @@ class DavideSpawner(SessionRecord):
                 if refusal.kind != "busy":
                     ending = of_refusal(refusal.kind, str(refusal))
                     raise SessionFailed(ending.sentence, reason=ending.kind) from refusal
-                self._say(text("pending.busy", why=refusal))
+                # It is the hub that tries again.
+                self._say(text("pending.busy", why=str(refusal).partition(" Try again")[0]))
             except BrokerUnreachable:
                 self._say(text("pending.broker"))
             else:

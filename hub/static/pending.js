@@ -42,7 +42,8 @@ function fact(name, shown, value) {
 }
 
 function show(event) {
-  title.textContent = event.state === "waiting" ? texts.title_waiting : texts.title;
+  // A site's own page may have no such heading.
+  if (title) title.textContent = event.state === "waiting" ? texts.title_waiting : texts.title;
   // The same words again would be read out again.
   if (news.textContent !== event.message) news.textContent = event.message;
   advice.hidden = !event.advice;
