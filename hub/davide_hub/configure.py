@@ -8,7 +8,7 @@ from typing import Any
 
 from tornado.web import StaticFileHandler
 
-from davide_hub import callhome, handlers, overview, spawn_page
+from davide_hub import callhome, gpu_use, handlers, overview, spawn_page
 from davide_hub.announce import FILE as ANNOUNCEMENT
 from davide_hub.announce import Board
 from davide_hub.auth import BrokerAuthenticator, Door, OidcAuthenticator
@@ -183,6 +183,7 @@ def _sessions(c: Any, site: Site, client: BrokerClient) -> None:
     # The call home comes by this way because services, which JupyterHub recommends, know no spawners.
     c.JupyterHub.extra_handlers = [
         (callhome.PATH, callhome.CallHomeHandler),
+        (gpu_use.PATH, gpu_use.GpuUseHandler),
         (overview.PATH, overview.OverviewHandler),
         (spawn_page.FIGURES_PATH, spawn_page.FiguresHandler),
     ]

@@ -154,7 +154,7 @@ class SessionRecord(SlurmSpawner):  # type: ignore[misc]
         self.port = 0
         self._at_home.clear()
         self._submission = None
-        self._runs_since = self.report = None
+        self._runs_since = self.report = self.gpu_use = None
         self._failed_as = ""
         self._closed = self._proved = self._taken_up = False
 

@@ -9,8 +9,9 @@ from datetime import UTC
 from typing import Any
 
 from davide_hub.facts import Site
+from davide_hub.gpu_use import fresh
 from davide_hub.idle import warned
-from davide_hub.profiles import UnknownProfile, find_partition, find_profile
+from davide_hub.profiles import UnknownProfile, find_partition, find_profile, gpu_type
 from davide_hub.reasons import clock, explain
 from davide_hub.spawner import DavideSpawner
 from davide_hub.states import Phase
@@ -29,6 +30,8 @@ class Shown:
         `waiting`, `running` or `ending`.
     profile, gpu, node, job
         Its profile's title, its GPUs in words, where it runs, its number.
+    use
+        How busy its GPUs are, or that nobody knows; empty where it has none.
     why, starts
         Why it waits, and when Slurm plans to start it.
     since, left, at_work
@@ -42,6 +45,7 @@ class Shown:
     state: str
     profile: str
     gpu: str
+    use: str
     node: str
     job: str
     why: str
@@ -69,6 +73,7 @@ def shown(spawner: DavideSpawner) -> Shown:
         state=state,
         profile=_title(spawner.site, spawner.profile_name),
         gpu=gpu_of(spawner.site, spawner),
+        use=_use(spawner) if state == "running" else "",
         node=spawner.node or job.node,
         job=spawner.job_id,
         why=found.why if found else spawner.news.message,
@@ -126,10 +131,17 @@ def gpu_of(site: Site, spawner: DavideSpawner) -> str:
     except UnknownProfile:
         return ""
     number = gpus_of(site, spawner)
-    kind = find_partition(site.slurm.partitions, profile.partition).gpu_type
+    kind = gpu_type(profile, find_partition(site.slurm.partitions, profile.partition))
     if not number:
         return text("home.no_gpu")
     return text("home.gpus_of", n=number, kind=kind) if kind else text("home.gpus", n=number)
+
+
+def _use(spawner: DavideSpawner) -> str:
+    if gpus_of(spawner.site, spawner) == 0:
+        return ""
+    use = fresh(spawner.gpu_use)
+    return use.words if use else text("home.gpu_unknown")
 
 
 def _title(site: Site, name: str) -> str:

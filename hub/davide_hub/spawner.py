@@ -87,6 +87,7 @@ class DavideSpawner(SessionRecord):
         self.ended_log = ""
         self.report: Any = None
         self._failed_as = ""  # why, in a word
+        self.gpu_use: Any = None
         self._closed = self._proved = self._taken_up = False
         self.to_adopt: Adoption | None = None
 
@@ -240,7 +241,8 @@ class DavideSpawner(SessionRecord):
                 if refusal.kind != "busy":
                     ending = of_refusal(refusal.kind, str(refusal))
                     raise SessionFailed(ending.sentence, reason=ending.kind) from refusal
-                self._say(text("pending.busy", why=refusal))
+                # It is the hub that tries again.
+                self._say(text("pending.busy", why=str(refusal).partition(" Try again")[0]))
             except BrokerUnreachable:
                 self._say(text("pending.broker"))
             else:
