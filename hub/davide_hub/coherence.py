@@ -16,6 +16,7 @@ from davide_hub.sentences import Finding
 if TYPE_CHECKING:
     from davide_hub.facts import Hub, OidcLogin, Partition, Profile, Site
 
+_LOOPBACK = ("127.0.0.1", "localhost")
 _HOST = re.compile(r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*\Z")
 # Far more than any cluster has; a slip in a range shall not fill the memory.
 _MOST_NODES = 50_000
@@ -35,6 +36,9 @@ def contradictions(site: Site) -> Iterator[Finding]:
     if site.broker and site.broker.host == site.hub.host:
         problem = f"{site.hub.host!r} is site.hub.host, where the broker has a socket; remove site.broker"
         yield ("site", "broker", "host"), problem
+    if site.database and site.database.authority is None and site.database.host not in _LOOPBACK:
+        problem = f"the way to {site.database.host} is not this host's own, and nobody vouches for what is there"
+        yield ("site", "database"), f"{problem}; write authority: the file with the database's CA certificate"
     if site.origins == "per-user" and re.fullmatch(r"https://[0-9.]+(:[0-9]+)?", site.public_url):
         problem = f"{site.public_url!r} is a number, and users' names can't stand before it"
         yield ("site", "public_url"), f"{problem}; write a host name, or site.origins: shared"

@@ -23,6 +23,7 @@ from davide_hub.kinds import (
     AuditField,
     ChoiceName,
     Cores,
+    DatabaseName,
     Day,
     Fact,
     FolderName,
@@ -51,6 +52,7 @@ __all__ = [
     "Audit",
     "Broker",
     "Course",
+    "Database",
     "FactsError",
     "Hub",
     "KernelJob",
@@ -99,6 +101,25 @@ class Broker(Fact):
     ]
     # The broker may not bind a port below.
     port: Annotated[int, Field(ge=1024, le=65535, description="a port number from 1024 to 65535", examples=[8443])]
+
+
+class Database(Fact):
+    """A PostgreSQL for what the hub keeps. Without it the hub has an SQLite of its own. Its password is no fact."""
+
+    host: Annotated[HostName, Field(examples=["db01.example.org"])]
+    port: Port = 5432
+    name: Annotated[DatabaseName, Field(examples=["davide_hub"])]
+    user: Annotated[DatabaseName, Field(examples=["davide_hub"])]
+    authority: (
+        Annotated[
+            AbsolutePath,
+            Field(
+                description="the file with the certificate that vouches for the database, on the hub's host",
+                examples=["/etc/davide-hub/database-authority.crt"],
+            ),
+        ]
+        | None
+    ) = None
 
 
 class Paths(Fact):
@@ -297,6 +318,7 @@ class Site(Fact):
     admins: Annotated[tuple[AccountName, ...], LIST]
     hub: Hub
     broker: Broker | None = None
+    database: Database | None = None
     paths: Paths
     slurm: Slurm
     session: SessionDefaults

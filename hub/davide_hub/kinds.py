@@ -65,6 +65,15 @@ NodeNames = Annotated[
         examples=["gpu01"],
     ),
 ]
+# Such as need no quotes in SQL.
+DatabaseName = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z_][a-z0-9_]{0,62}\z",
+        description="a name of at most 63 small letters, digits and '_'",
+        examples=["davide_hub"],
+    ),
+]
 # It ends up in the rules of a firewall.
 Network = Annotated[
     str,

@@ -19,6 +19,7 @@ from davide_lab.say import Problem, line, minutes
 from davide_lab.toolbox import install_packages
 
 FUZZ_REQUESTS = 200_000
+OPERATIONS_PACKAGES = ["postgresql", "prometheus"]
 BROWSER_PACKAGES = ["chromium", "fonts-dejavu-core"]
 CONTROLS = ("stock", "never_dead", "absence_is_death")
 
@@ -343,6 +344,12 @@ def health(root: Path) -> int:
     return tell([*outcomes, run_pytest(root, "health", ("tests/health",))])
 
 
+def operations(root: Path) -> int:
+    """Run the hub on a real PostgreSQL, watched by a real Prometheus; needs no cluster."""
+    install_packages(OPERATIONS_PACKAGES, {})
+    return tell([run_pytest(root, "operations", ("tests/operations",))])
+
+
 def idle(root: Path) -> int:
     """Let sessions do nothing for ten minutes, as their profile's limit is, and see who is ended."""
     start = time.monotonic()
@@ -372,6 +379,7 @@ LONG: dict[str, Callable[[Path], int]] = {
     "far-broker": far_broker,
     "lessons": lessons,
     "idle": idle,
+    "operations": operations,
     "health": health,
     "fuzz": fuzz,
     "model": long_model,
