@@ -16,6 +16,8 @@ from davide_hub.broker import tls as broker_tls
 from davide_hub.broker.client import BrokerClient, reached_at
 from davide_hub.certificates import HubCertificates
 from davide_hub.desk import Desk
+from davide_hub.drain import FILE as DRAIN
+from davide_hub.drain import Gate
 from davide_hub.facts import FactsError, OidcLogin, Site
 from davide_hub.nodes import Nodes
 from davide_hub.overview import may_oversee
@@ -45,6 +47,7 @@ def configure(
     far_tls: Path = broker_tls.FOLDER,
     templates: Path = TEMPLATES,
     announcement: Path = ANNOUNCEMENT,
+    drain: Path = DRAIN,
 ) -> None:
     """Set everything that DAVIDE Hub sets.
 
@@ -54,18 +57,19 @@ def configure(
         JupyterHub's configuration object.
     site
         The site's facts.
-    state, tls, broker, far_tls, templates, announcement
+    state, tls, broker, far_tls, templates, announcement, drain
         Where the hub keeps what it must not lose, the certificates, the broker's socket, the certificates for a broker
-        on another host, the site's own templates, and what `davide-hub announce` writes.
+        on another host, the site's own templates, and what `davide-hub announce` and `davide-hub drain` write.
     """
     if site.broker:
         _check_far(far_tls)
     client = BrokerClient(reached_at(site, broker, far_tls))
+    gate = Gate(drain, logging.getLogger("jupyterhub.davide.drain"))
     _network(c, site, HubCertificates(tls))
     _state(c, state)
     _login(c, site, client)
-    _sessions(c, site, client)
-    _pages(c, site, templates, announcement)
+    _sessions(c, site, client, gate)
+    _pages(c, site, templates, announcement, gate)
 
 
 def _check_far(folder: Path) -> None:
@@ -141,8 +145,8 @@ def _provider(c: Any, site: Site, login: OidcLogin) -> None:
         raise FactsError([problem]) from None
 
 
-def _sessions(c: Any, site: Site, client: BrokerClient) -> None:
-    handlers.use_ours()
+def _sessions(c: Any, site: Site, client: BrokerClient, gate: Gate) -> None:
+    handlers.use_ours(gate)
     ask = through(client) if site.broker else ask_here
     spawn_page.use_ours(Desk(site, ask, client))
     c.JupyterHub.spawner_class = DavideSpawner
@@ -174,7 +178,7 @@ def _sessions(c: Any, site: Site, client: BrokerClient) -> None:
     ]
 
 
-def _pages(c: Any, site: Site, templates: Path, announcement: Path) -> None:
+def _pages(c: Any, site: Site, templates: Path, announcement: Path, gate: Gate) -> None:
     c.JupyterHub.template_paths = [str(templates), str(_PAGES / "templates")]
     # For each page, jinja would look on the disk whether any of its five templates has changed: half of what it takes.
     c.JupyterHub.jinja_environment_options = {"auto_reload": False}
@@ -189,6 +193,7 @@ def _pages(c: Any, site: Site, templates: Path, announcement: Path) -> None:
         "free_name": lambda _user: free_name,
         "oversees": lambda user: may_oversee(site, user),
         "announcement": lambda _user: board.shown(),
+        "drain": lambda _user: gate.drain(),
     }
     static = (r"/davide/(.*)", StaticFileHandler, {"path": str(_PAGES / "static")})
     c.JupyterHub.extra_handlers = [*c.JupyterHub.extra_handlers, static]

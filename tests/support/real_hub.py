@@ -48,6 +48,7 @@ configure(
     tls=here / "tls",
     broker=here / "socket",
     announcement=here / "announcement.json",
+    drain=here / "drain.json",
 )
 c.JupyterHub.log_level = LOG_LEVEL
 """
