@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from davide_hub import announce, drain, operate
+from davide_hub.backup import verbs as backup
 from davide_hub.facts import FactsError, Site, load_site, warnings
 from davide_hub.health import verbs as health
 from davide_hub.kernels import verbs as kernels
@@ -85,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     trial.set_defaults(run=_trial_certificate)
     announce.add_verb(verbs)
     drain.add_verbs(verbs)
+    backup.add_verbs(verbs)
     kernels.add_verbs(verbs, _facts_of, _checkout)
     operate.add_verbs(verbs)
     health.add_verbs(verbs)

@@ -63,16 +63,17 @@ def post(file: Path, content: Any) -> None:
         out.flush()
         os.fsync(out.fileno())
     new.replace(file)
-    _sync(file.parent)
+    sync_folder(file.parent)
 
 
 def take_down(file: Path) -> None:
     """Take away what was posted."""
     file.unlink(missing_ok=True)
-    _sync(file.parent)
+    sync_folder(file.parent)
 
 
-def _sync(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Return once what was named, renamed or removed in a folder is on the disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
