@@ -183,8 +183,8 @@ def test_a_link_in_the_hubs_folder_leads_root_nowhere(old, file, tmp_path, capsy
 def test_a_torn_file_is_refused_and_nothing_is_changed(old, new, file, capsys):
     assert old.run("backup", file) == 0
     whole, before = file.read_bytes(), new.all()
-    for share in range(20):
-        file.write_bytes(whole[: len(whole) * share // 20])
+    for share in range(10):
+        file.write_bytes(whole[: len(whole) * share // 10])
         assert new.run("restore", file) == 1
         assert "backup" in capsys.readouterr().err.splitlines()[0]
     file.write_bytes(whole[:-1])

@@ -103,7 +103,7 @@ def put_back(site: Site, members: Mapping[str, Kept], root: Path = Path("/")) ->
         The top of the host.
     """
     where = places(site, root)
-    stamp = f"before-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    stamp = f"before-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"
     chosen = _tops(members)
     told = []
     if "certificate" in members:
