@@ -16,6 +16,7 @@ from support.cluster import ROOT, Cluster, davide
 HUB, CONTROLLER = "hub01", "ctl01"
 DAVIDE_HUB = "/opt/davide/envs/hub/bin/davide-hub"
 FILE = "/root/davide.tar.gz"
+LEFT = f"{FILE} {FILE}.torn /var/lib/davide-*.before-* /etc/davide-hub/*.before-* /etc/davide-hub/front/*.before-*"
 EARLY, LATE, BANNED = "student05", "student06", "student08"
 
 
@@ -44,7 +45,7 @@ def given_back(cluster: Cluster):
         yield
     finally:
         done = davide("up")
-        cluster.run(HUB, f"{DAVIDE_HUB} unban {BANNED}; rm -f {FILE} {FILE}.torn")
+        cluster.run(HUB, f"{DAVIDE_HUB} unban {BANNED}; rm -rf {LEFT}")
         cluster.output(CONTROLLER, f"scancel --user {EARLY}; scancel --user {LATE}")
         assert done.returncode == 0, done.stdout + done.stderr
 

@@ -57,7 +57,7 @@ def gather(site: Site, root: Path = Path("/")) -> tuple[About, dict[str, Kept]]:
 
 
 def _parts_here(site: Site, where: dict[str, Path]) -> list[str]:
-    here = [name for name, file in _NEEDED.items() if (where[name] / file).exists()]
+    here = [name for name, file in _NEEDED.items() if os.access(where[name] / file, os.R_OK)]
     wanted = 1 if site.broker else 2
     if len(here) < wanted:
         missing = " and ".join(str(where[name] / file) for name, file in _NEEDED.items() if name not in here)

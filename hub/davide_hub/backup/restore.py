@@ -36,7 +36,7 @@ def check(site: Site, about: About, members: Mapping[str, Kept], root: Path = Pa
     for name in ("hub", "broker"):
         if name in members and not where[name].is_dir():
             raise OrderFailed(f"there is no {where[name]} here yet: run the plays on this host first, then this again")
-    for name in _tops(members):
+    for name in _tops(members, where):
         if os.path.ismount(where[name]):
             raise OrderFailed(
                 f"{where[name]} is a file system of its own, and can't be exchanged: unmount it, restore, "
@@ -49,8 +49,9 @@ def check(site: Site, about: About, members: Mapping[str, Kept], root: Path = Pa
         _require_no_strangers(where["broker"], members)
 
 
-def _tops(members: Mapping[str, Kept]) -> list[str]:
-    return [name for name in members if "/" not in name and name not in _NOT_PUT]
+def _tops(members: Mapping[str, Kept], where: Mapping[str, Path]) -> list[str]:
+    """Return what is exchanged: folders and files that the site still has a place for."""
+    return [name for name in members if name in where and name not in _NOT_PUT]
 
 
 def _require_accounts(members: Mapping[str, Kept]) -> None:
@@ -104,7 +105,7 @@ def put_back(site: Site, members: Mapping[str, Kept], root: Path = Path("/")) ->
     """
     where = places(site, root)
     stamp = f"before-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"
-    chosen = _tops(members)
+    chosen = _tops(members, where)
     told = []
     if "certificate" in members:
         if _keeps_certificate(where["certificate"], members):
