@@ -10,9 +10,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from davide_hub import announce, drain, operate
+from davide_hub import announce, drain, operate, report
 from davide_hub.backup import verbs as backup
-from davide_hub.facts import FactsError, Site, load_site, warnings
+from davide_hub.coherence import warnings
+from davide_hub.facts import FactsError, Site, load_site
 from davide_hub.health import verbs as health
 from davide_hub.kernels import verbs as kernels
 from davide_hub.kernels.choice import check_kernels, load_known
@@ -87,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     announce.add_verb(verbs)
     drain.add_verbs(verbs)
     backup.add_verbs(verbs)
+    report.add_verb(verbs)
     kernels.add_verbs(verbs, _facts_of, _checkout)
     operate.add_verbs(verbs)
     health.add_verbs(verbs)

@@ -21,7 +21,7 @@ from davide_hub.backup.gather import gather
 from davide_hub.backup.places import places
 from davide_hub.certificates import make_authority, prepare, sign
 from davide_hub.cli import main
-from davide_hub.facts import load_site
+from davide_hub.facts import Database, load_site
 from davide_hub.operate import OrderFailed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -337,3 +337,13 @@ def test_a_certificate_that_was_renewed_since_stays(old, new, kept_days, days, t
     assert new.path("certificate").read_bytes() == (here if stays else was)
     assert new.path("certificate-key").read_bytes() == (new if stays else old).path("certificate-key").read_bytes()
     assert any("valid for longer" in sentence for sentence in told) is stays
+
+
+def test_a_postgresql_is_left_to_its_own_host(old):
+    old.database.unlink()
+    with pytest.raises(OrderFailed, match=r"jupyterhub\.sqlite: not there"):
+        gather(SITE, old.root)
+    elsewhere = Database(host="db01", name="hub", user="hub", authority="/etc/ssl/db.crt")
+    about, members = gather(SITE.model_copy(update={"database": elsewhere}), old.root)
+    assert (about.schema, "hub/jupyterhub_cookie_secret" in members) == ("", True)
+    assert "hub/jupyterhub.sqlite" not in members

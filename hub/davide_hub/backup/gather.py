@@ -19,12 +19,10 @@ from typing import Any
 
 from davide_hub.backup import snapshot
 from davide_hub.backup.archive import About, Kept
-from davide_hub.backup.places import OF_THE_HUB, places
+from davide_hub.backup.places import COOKIE_SECRET, DATABASE, places
 from davide_hub.facts import Site
 from davide_hub.operate import OrderFailed
 from davide_hub.versions import installed
-
-_NEEDED = {"hub": OF_THE_HUB[0], "broker": "mark.json"}
 
 
 def gather(site: Site, root: Path = Path("/")) -> tuple[About, dict[str, Kept]]:
@@ -44,9 +42,10 @@ def gather(site: Site, root: Path = Path("/")) -> tuple[About, dict[str, Kept]]:
     # The hub's memory before the broker's: what is in the ledger and not in the database is taken up, see reconcile.py.
     if "hub" in here:
         members["hub"] = _kept(where["hub"])
-        schema, members[f"hub/{OF_THE_HUB[0]}"] = _database(where["hub"] / OF_THE_HUB[0])
+        if not site.database:
+            schema, members[f"hub/{DATABASE}"] = _database(where["hub"] / DATABASE)
         # The folder is the hub's: a link planted there must not lead root anywhere.
-        members |= dict(_found(f"hub/{OF_THE_HUB[1]}", where["hub"] / OF_THE_HUB[1], os.O_NOFOLLOW))
+        members |= dict(_found(f"hub/{COOKIE_SECRET}", where["hub"] / COOKIE_SECRET, os.O_NOFOLLOW))
     for name, path in where.items():
         if name != "hub":
             # A site's own certificate may be a link, to where it is renewed. Root's links lead where root wants.
@@ -57,10 +56,11 @@ def gather(site: Site, root: Path = Path("/")) -> tuple[About, dict[str, Kept]]:
 
 
 def _parts_here(site: Site, where: dict[str, Path]) -> list[str]:
-    here = [name for name, file in _NEEDED.items() if os.access(where[name] / file, os.R_OK)]
+    needed = {"hub": COOKIE_SECRET if site.database else DATABASE, "broker": "mark.json"}
+    here = [name for name, file in needed.items() if os.access(where[name] / file, os.R_OK)]
     wanted = 1 if site.broker else 2
     if len(here) < wanted:
-        missing = " and ".join(str(where[name] / file) for name, file in _NEEDED.items() if name not in here)
+        missing = " and ".join(str(where[name] / file) for name, file in needed.items() if name not in here)
         raise OrderFailed(
             f"{missing}: not there, or not to be seen; run this as root on the hub's host (or the broker's), "
             "where hub and broker have run"

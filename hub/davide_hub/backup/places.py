@@ -9,8 +9,9 @@ from davide_hub.facts import OidcLogin, Site
 from davide_hub.operate import BROKER_TLS, SITE, STATE, TLS
 
 BROKER = Path("/var/lib/davide-broker")
-# Of the hub's folder these two alone; whatever else lies there, the hub can do without.
-OF_THE_HUB = ("jupyterhub.sqlite", "jupyterhub_cookie_secret")
+# Of the hub's folder these two alone; whatever else lies there, the hub can do without. A PostgreSQL (site.database)
+# is backed up by its own host.
+DATABASE, COOKIE_SECRET = "jupyterhub.sqlite", "jupyterhub_cookie_secret"
 # What browsers are shown. Of a trial's certificate also who vouches for it.
 FRONT = ("certificate", "certificate-key", "trial-authority", "trial-authority-key")
 
@@ -35,6 +36,8 @@ def places(site: Site, root: Path = Path("/")) -> dict[str, Path]:
         "broker-tls": BROKER_TLS,
         "site.yml": SITE,
         "proxy.env": settings / "proxy.env",
+        "database.pgpass": settings / "database.pgpass",
+        "metrics-token": settings / "metrics-token",
         "announcement.json": settings / "announcement.json",
         "drain.json": settings / "drain.json",
         "jupyterhub_config.d": settings / "jupyterhub_config.d",
