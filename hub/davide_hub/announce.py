@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import re
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from davide_hub.facts import FactsError
+from davide_hub.posted import Posted, post, take_down
 
 FILE = Path("/etc/davide-hub/announcement.json")
 Level = Literal["info", "warning", "danger"]
@@ -40,7 +39,7 @@ class Announcement:
 
 
 class Board:
-    """The announcement, as pages ask for it: read anew only when the file is another one.
+    """The announcement, as pages ask for it.
 
     Parameters
     ----------
@@ -51,55 +50,12 @@ class Board:
     """
 
     def __init__(self, file: Path, log: Any) -> None:
-        self.file, self.log = file, log
-        self._stamp: tuple[int, int] | None = None
-        self._shown: Announcement | None = None
+        self._posted = Posted(file, Announcement, None, _UNREADABLE, log)
 
     def shown(self) -> Announcement | None:
         """Return what is to be shown now."""
-        try:
-            found = self.file.stat()
-        except OSError:
-            self._stamp = self._shown = None
-            return None
-        if (stamp := (found.st_mtime_ns, found.st_ino)) != self._stamp:
-            self._stamp, self._shown = stamp, self._read()
-        one = self._shown
+        one = self._posted.content()
         return one if one and (one.until is None or time.time() < one.until) else None
-
-    def _read(self) -> Announcement | None:
-        try:
-            return Announcement(**json.loads(self.file.read_text()))
-        except (OSError, ValueError, TypeError) as error:
-            self.log.error(_UNREADABLE.format(error))
-            return None
-
-
-def write(file: Path, announcement: Announcement) -> None:
-    """Put an announcement in the place of the last one, whole or not at all, and on the disk."""
-    new = file.with_name(f".{file.name}.new")
-    new.unlink(missing_ok=True)
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "w") as out:
-        os.fchmod(out.fileno(), 0o644)  # whatever root's umask is: the hub reads it
-        json.dump(asdict(announcement), out)
-        out.flush()
-        os.fsync(out.fileno())
-    new.replace(file)
-    _sync(file.parent)
-
-
-def clear(file: Path) -> None:
-    """Take the announcement away."""
-    file.unlink(missing_ok=True)
-    _sync(file.parent)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def moment(text: str, now: datetime) -> datetime:
@@ -117,6 +73,14 @@ def moment(text: str, now: datetime) -> datetime:
     return then
 
 
+def one_line(name: str, written: str, longest: int) -> str:
+    """Return what somebody wrote for everybody to read; raises `FactsError`."""
+    said = written.strip()
+    if not said or not said.isprintable() or len(said) > longest:
+        raise FactsError([f"{name} must be one line of 1 to {longest} characters that can be seen; shorten it"])
+    return said
+
+
 def add_verb(verbs: Any) -> None:
     """Add `davide-hub announce`."""
     announce = verbs.add_parser("announce", help="show a text on every page of the hub, or take it away")
@@ -131,11 +95,9 @@ def add_verb(verbs: Any) -> None:
 
 def _announce(arguments: argparse.Namespace) -> int:
     if arguments.clear:
-        clear(arguments.file)
+        take_down(arguments.file)
         return 0
-    said = arguments.text.strip()
-    if not said or not said.isprintable() or len(said) > _LONGEST:
-        raise FactsError([f"TEXT must be one line of 1 to {_LONGEST} characters that can be seen; shorten it"])
+    said = one_line("TEXT", arguments.text, _LONGEST)
     until = moment(arguments.until, datetime.now()).timestamp() if arguments.until else None
-    write(arguments.file, Announcement(said, arguments.level, until))
+    post(arguments.file, Announcement(said, arguments.level, until))
     return 0

@@ -10,7 +10,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from davide_hub import announce, operate, report
+from davide_hub import announce, drain, operate, report
+from davide_hub.backup import verbs as backup
 from davide_hub.coherence import warnings
 from davide_hub.facts import FactsError, Site, load_site
 from davide_hub.health import verbs as health
@@ -85,6 +86,8 @@ def _parser() -> argparse.ArgumentParser:
     trial.add_argument("--key-group", required=True, metavar="GROUP", help="who may read the key: the front's group")
     trial.set_defaults(run=_trial_certificate)
     announce.add_verb(verbs)
+    drain.add_verbs(verbs)
+    backup.add_verbs(verbs)
     report.add_verb(verbs)
     kernels.add_verbs(verbs, _facts_of, _checkout)
     operate.add_verbs(verbs)

@@ -18,6 +18,8 @@ from davide_hub.certificates import HubCertificates
 from davide_hub.counted import counting
 from davide_hub.database import postgresql, require_driver
 from davide_hub.desk import Desk
+from davide_hub.drain import FILE as DRAIN
+from davide_hub.drain import Gate
 from davide_hub.facts import FactsError, OidcLogin, Site
 from davide_hub.metrics import METRICS_READER
 from davide_hub.nodes import Nodes
@@ -54,6 +56,7 @@ def configure(
     metrics_token: Path = METRICS_TOKEN,
     templates: Path = TEMPLATES,
     announcement: Path = ANNOUNCEMENT,
+    drain: Path = DRAIN,
 ) -> None:
     """Set everything that DAVIDE Hub sets.
 
@@ -63,20 +66,21 @@ def configure(
         JupyterHub's configuration object.
     site
         The site's facts.
-    state, tls, broker, far_tls, passfile, metrics_token, templates, announcement
+    state, tls, broker, far_tls, passfile, metrics_token, templates, announcement, drain
         Where the hub keeps what it must not lose, the certificates, the broker's socket, the certificates for a broker
         on another host, the database's password, the token that reads the metrics, the site's own templates, and what
-        `davide-hub announce` writes.
+        `davide-hub announce` and `davide-hub drain` write.
     """
     if site.broker:
         _check_far(far_tls)
     client = BrokerClient(reached_at(site, broker, far_tls))
+    gate = Gate(drain, logging.getLogger("jupyterhub.davide.drain"))
     _network(c, site, HubCertificates(tls))
     _state(c, site, state, passfile)
     _login(c, site, client)
-    _sessions(c, site, client)
+    _sessions(c, site, client, gate)
     _metrics(c, site, metrics_token)
-    _pages(c, site, templates, announcement)
+    _pages(c, site, templates, announcement, gate)
 
 
 def _check_far(folder: Path) -> None:
@@ -155,8 +159,8 @@ def _provider(c: Any, site: Site, login: OidcLogin) -> None:
         raise FactsError([problem]) from None
 
 
-def _sessions(c: Any, site: Site, client: BrokerClient) -> None:
-    handlers.use_ours()
+def _sessions(c: Any, site: Site, client: BrokerClient, gate: Gate) -> None:
+    handlers.use_ours(gate)
     ask = counting(through(client) if site.broker else ask_here)
     spawn_page.use_ours(Desk(site, ask, client))
     c.JupyterHub.spawner_class = DavideSpawner
@@ -198,7 +202,7 @@ def _metrics(c: Any, site: Site, token: Path) -> None:
         c.JupyterHub.load_roles = [role]
 
 
-def _pages(c: Any, site: Site, templates: Path, announcement: Path) -> None:
+def _pages(c: Any, site: Site, templates: Path, announcement: Path, gate: Gate) -> None:
     c.JupyterHub.template_paths = [str(templates), str(_PAGES / "templates")]
     # For each page, jinja would look on the disk whether any of its five templates has changed: half of what it takes.
     c.JupyterHub.jinja_environment_options = {"auto_reload": False}
@@ -213,6 +217,7 @@ def _pages(c: Any, site: Site, templates: Path, announcement: Path) -> None:
         "free_name": lambda _user: free_name,
         "oversees": lambda user: may_oversee(site, user),
         "announcement": lambda _user: board.shown(),
+        "drain": lambda _user: gate.drain(),
     }
     static = (r"/davide/(.*)", StaticFileHandler, {"path": str(_PAGES / "static")})
     c.JupyterHub.extra_handlers = [*c.JupyterHub.extra_handlers, static]

@@ -9,9 +9,10 @@ from jupyterhub.apihandlers.users import ActivityAPIHandler, UserServerAPIHandle
 from jupyterhub.user import User
 from tornado import web
 
+from davide_hub.drain import Gate
 from davide_hub.facts import Site
 from davide_hub.idle import ActivityHandler
-from davide_hub.options import chosen_plan
+from davide_hub.options import SessionFailed, chosen_plan
 from davide_hub.texts import text
 
 # What a body may name, by the request's method. JupyterHub passes over what it does not know, and takes a body
@@ -26,13 +27,19 @@ _FIELDS = {
 
 
 class OwnersStart:
-    """Of a handler: only its owner starts a session, whatever JupyterHub's scopes allow administrators."""
+    """Of a handler: only its owner starts a session, whatever JupyterHub's scopes allow administrators.
+
+    And nobody does while the hub is drained.
+    """
 
     current_user: Any
+    gate: Gate
 
     async def spawn_single_user(self, user: User, *arguments: Any, **options: Any) -> Any:
         """Start a session as JupyterHub does, for whoever asks for an own one."""
         self._require_owner(user)
+        if drain := self.gate.drain():
+            raise SessionFailed(drain.sentence, reason="drained")
         return await super().spawn_single_user(user, *arguments, **options)  # type: ignore[misc]
 
     def _require_owner(self, user: User) -> None:
@@ -99,7 +106,14 @@ class SessionHandler(OwnersStart, UserServerAPIHandler):  # type: ignore[misc]
             self.set_status(202)
 
 
-def use_ours() -> None:
-    """Put our handlers in the places of JupyterHub's."""
+def use_ours(gate: Gate) -> None:
+    """Put our handlers in the places of JupyterHub's.
+
+    Parameters
+    ----------
+    gate
+        Where every new session comes through.
+    """
+    OwnersStart.gate = gate
     ours = {UserServerAPIHandler: SessionHandler, ActivityAPIHandler: ActivityHandler}
     default_handlers[:] = [(path, ours.get(handler, handler), *more) for path, handler, *more in default_handlers]

@@ -98,9 +98,9 @@ def read_plain_yaml(path: Path, model: str = _MODEL) -> Document:
 
 
 def dotted(key: Key) -> str:
-    """Return a key as people write it: `site.profiles[1].memory_gb`."""
+    """Return a key as people write it: `site.profiles[1].memory_gb`; of all of it, that it is the file."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{printable(step)}" for step in key)
-    return text.removeprefix(".")
+    return text.removeprefix(".") or "the file"
 
 
 def printable(value: str) -> str:

@@ -35,7 +35,7 @@ def explain(error: ValidationError, document: Document, schema: Mapping[str, Any
 def sentence(document: Document, finding: Finding) -> str:
     """Return a finding as one line: file, line, key, problem, fix."""
     key, problem = finding
-    return f"{document.path}:{document.line(key)}: {dotted(key) or 'the file'}: {problem}"
+    return f"{document.path}:{document.line(key)}: {dotted(key)}: {problem}"
 
 
 def _finding(detail: Mapping[str, Any], document: Document, schema: Mapping[str, Any]) -> Finding:

@@ -6,7 +6,8 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from davide_hub.announce import Announcement, clear, write
+from davide_hub.announce import Announcement
+from davide_hub.posted import post, take_down
 from playwright.sync_api import expect
 from support.real_hub import xsrf
 
@@ -173,7 +174,7 @@ def test_a_teacher_can_not_end_another_teachers_session_by_its_name(hub):
 
 def test_an_announcement_stands_on_every_page(hub, seat, looks_right):
     file = hub.folder / "announcement.json"
-    write(file, Announcement("Slurm is away <b>from 14:00</b>.", "warning"))
+    post(file, Announcement("Slurm is away <b>from 14:00</b>.", "warning"))
     try:
         page = seat("student08")
         for path in ("home", "spawn", "token", "no-such-page"):
@@ -182,7 +183,7 @@ def test_an_announcement_stands_on_every_page(hub, seat, looks_right):
         page.goto(f"{hub.url}/hub/home")
         looks_right(page, "announcement")
     finally:
-        clear(file)
+        take_down(file)
     page.reload()
     expect(page.locator("#announcement")).to_have_count(0)
 

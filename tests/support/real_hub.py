@@ -50,6 +50,7 @@ configure(
     passfile=here / "database.pgpass",
     metrics_token=here / "metrics-token",
     announcement=here / "announcement.json",
+    drain=here / "drain.json",
 )
 c.JupyterHub.log_level = LOG_LEVEL
 """

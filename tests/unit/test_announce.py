@@ -9,9 +9,10 @@ from datetime import datetime
 
 import pytest
 from davide_hub import announce
-from davide_hub.announce import Announcement, Board, clear, moment, write
+from davide_hub.announce import Announcement, Board, moment
 from davide_hub.cli import main
 from davide_hub.facts import FactsError
+from davide_hub.posted import post, take_down
 
 NOW = datetime(2026, 12, 1, 13, 0)
 
@@ -28,16 +29,16 @@ def board(file):
 
 def test_what_is_written_is_shown_by_a_board_that_is_there_already_and_after_a_restart(file, board):
     assert board.shown() is None
-    write(file, Announcement("Slurm is away from 14:00.", "warning"))
+    post(file, Announcement("Slurm is away from 14:00.", "warning"))
     assert board.shown() == Announcement("Slurm is away from 14:00.", "warning")
-    write(file, Announcement("It is back."))
+    post(file, Announcement("It is back."))
     assert board.shown() == Board(file, logging.getLogger("test")).shown() == Announcement("It is back.")
-    clear(file)
+    take_down(file)
     assert board.shown() is None
 
 
 def test_it_is_shown_until_its_time(file, board, monkeypatch):
-    write(file, Announcement("x", until=1000.0))
+    post(file, Announcement("x", until=1000.0))
     monkeypatch.setattr(announce.time, "time", lambda: 999.0)
     assert board.shown() is not None
     monkeypatch.setattr(announce.time, "time", lambda: 1000.0)
@@ -45,24 +46,24 @@ def test_it_is_shown_until_its_time(file, board, monkeypatch):
 
 
 def test_a_crash_in_between_leaves_the_last_one(file, board, monkeypatch):
-    write(file, Announcement("old"))
+    post(file, Announcement("old"))
 
     def crash(_descriptor):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(os, "fsync", crash)
     with pytest.raises(KeyboardInterrupt):
-        write(file, Announcement("new"))
+        post(file, Announcement("new"))
     monkeypatch.undo()
     assert board.shown() == Announcement("old")
-    write(file, Announcement("new"))
+    post(file, Announcement("new"))
     assert board.shown() == Announcement("new")
 
 
 def test_the_hub_may_read_it_whatever_roots_umask_is(file):
     old = os.umask(0o077)
     try:
-        write(file, Announcement("x"))
+        post(file, Announcement("x"))
     finally:
         os.umask(old)
     assert stat.S_IMODE(file.stat().st_mode) == 0o644

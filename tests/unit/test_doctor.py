@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from davide_hub.certificates import make_authority, sign
 from davide_hub.cli import main
+from davide_hub.drain import Drain
 from davide_hub.health import doctor
 from davide_hub.health import judge_hub as judge
 from davide_hub.health.findings import Finding, problem, warning
@@ -292,6 +293,14 @@ def well(monkeypatch, tmp_path):
 
 def test_a_hub_that_is_well_is_told_to_be(well):
     assert doctor.examine(SITE, with_job=True) == []
+
+
+def test_a_forgotten_drain_is_told(well, monkeypatch):
+    monkeypatch.setattr(doctor, "standing", lambda: Drain("14:00"))
+    (found,) = doctor.examine(SITE, with_job=True)
+    assert (found.level, found.check) == ("warning", "sessions")
+    assert "drained until 14:00" in found.sentence
+    assert "davide-hub undrain" in found.sentence
 
 
 def test_the_cause_comes_before_what_follows(well):

@@ -1,10 +1,12 @@
-"""Whatever happens to a site.yml, it is accepted and renders, or it is refused with a FactsError."""
+"""Whatever happens to a site.yml, it is accepted and renders, or it is refused with sentences that name the key."""
 
 import copy
+import re
 from pathlib import Path
 
 import yaml
 from davide_hub.facts import FactsError, load_site
+from davide_hub.reading import printable
 from davide_hub.review import scripts
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -66,16 +68,25 @@ def _change(draw, parent, last) -> None:
         parent.append(copy.deepcopy(parent[last]))
 
 
-def accepted_or_refused(path: Path) -> None:
+def accepted_or_refused(path: Path) -> list[str]:
+    """Return the sentences of a refusal."""
     try:
         site = load_site(path)
     except FactsError as error:
         assert str(error), "a refusal without a sentence"
         assert all(line.startswith(str(path)) for line in error.sentences)
         assert "\n" not in "".join(error.sentences)
-    else:
-        for script in scripts(site, TOP / "spawner_templates").values():
-            assert_harmless(script)
+        return list(error.sentences)
+    for script in scripts(site, TOP / "spawner_templates").values():
+        assert_harmless(script)
+    return []
+
+
+def names_its_key(sentence: str, path: Path, facts: object) -> bool:
+    """Return whether a sentence goes on, after file and line, with the key that it is about, if there is any."""
+    about = re.sub(r"^(:[0-9]+)?: ", "", sentence.removeprefix(str(path)))
+    keys = map(printable, facts) if isinstance(facts, dict) else ["the file: ", "["]
+    return about.startswith(("site: ", "site.", *keys))
 
 
 def assert_harmless(script: str) -> None:
@@ -86,12 +97,13 @@ def assert_harmless(script: str) -> None:
     assert "{{" not in script
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(facts=mutated())
 def test_mutated_facts_are_accepted_or_refused(tmp_path, facts):
     path = tmp_path / "site.yml"
     path.write_text(yaml.safe_dump(facts, allow_unicode=True), encoding="utf-8", errors="surrogatepass")
-    accepted_or_refused(path)
+    for sentence in accepted_or_refused(path):
+        assert names_its_key(sentence, path, facts), sentence
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

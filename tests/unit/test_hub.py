@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import runpy
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from davide_hub.auth import BrokerAuthenticator, Leave
 from davide_hub.broker.client import BrokerRefused, BrokerUnreachable
 from davide_hub.callhome import CallHomeHandler
 from davide_hub.desk import Desk
+from davide_hub.drain import Drain, Gate
 from davide_hub.facts import load_site
 from davide_hub.handlers import SessionHandler
 from davide_hub.heard import HeardServer
@@ -262,8 +264,8 @@ def test_an_ordinary_end_is_jupyterhubs_own(monkeypatch):
         ends(monkeypatch, web.HTTPError(404))
 
 
-def test_our_handlers_take_the_places_of_jupyterhubs():
-    handlers.use_ours()
+def test_our_handlers_take_the_places_of_jupyterhubs(tmp_path):
+    handlers.use_ours(Gate(tmp_path / "drain.json", None))
     used = {handler[1] for handler in apihandlers.default_handlers}
     assert SessionHandler in used
     assert UserServerAPIHandler not in used
@@ -377,6 +379,13 @@ def test_slurms_sentence_stands_on_the_form_and_can_inject_nothing():
     html = form(error_message="Slurm refused: <script>alert(1)</script>")
     assert "Slurm refused: &lt;script&gt;" in html
     assert "<script>alert" not in html
+
+
+def test_a_drain_stands_on_every_page_and_the_form_starts_nothing():
+    html = form(drain=Drain("Thursday <b>14:00</b>"))
+    assert "until Thursday &lt;b&gt;14:00&lt;/b&gt;, because of maintenance" in html
+    assert re.search(r'<button type="submit"[^>]* disabled aria-describedby="drain"', html)
+    assert not re.search(r'<button type="submit"[^>]* disabled', form())
 
 
 def failure(**values) -> str:

@@ -62,8 +62,16 @@ def made(folder: Path) -> Path:
 def read(path: Path) -> dict[str, Any]:
     """Return what a file holds, or nothing where there is none."""
     try:
-        content = json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
+        return parsed(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+
+
+def parsed(text: bytes) -> dict[str, Any]:
+    """Return what the text of a file holds, or nothing."""
+    try:
+        content = json.loads(text)
+    except ValueError:
         # A file that isn't JSON is the half-written one of a power loss: as good as none.
         return {}
     return content if isinstance(content, dict) else {}

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from davide_hub.broker.client import BrokerClient, BrokerRefused, BrokerUnreachable
+from davide_hub.drain import standing
 from davide_hub.facts import Site
 from davide_hub.health import judge_hub as hub
 from davide_hub.health import look, visit
@@ -63,6 +64,7 @@ def examine(site: Site, *, with_job: bool) -> list[Finding]:
     found += [one for one in judge(site, scene, told) if one.check not in ("reach", "system")]
     if has_hub:
         answers = _answers(site)
+        found += hub.judge_drain(standing())
         found += hub.judge_answers(site, answers, units)
         found += hub.judge_firewall(_outcome(["nft", "--stateless", "list", "table", "inet", "davide_hub"]))
     found += hub.judge_internal_certificates(_certificates(), time.time())

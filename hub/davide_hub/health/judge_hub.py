@@ -9,6 +9,7 @@ from typing import Any
 
 from cryptography import x509
 
+from davide_hub.drain import Drain
 from davide_hub.facts import Site
 from davide_hub.health.findings import Finding, problem, warning
 from davide_hub.health.judge_certificate import dates
@@ -55,6 +56,13 @@ def judge_units(told: Mapping[str, Mapping[str, str]]) -> Iterator[Finding]:
             )
         if unit.get("UnitFileState") == "disabled":
             yield warning("units", f"{name} does not start at boot: systemctl enable {name}")
+
+
+def judge_drain(drain: Drain | None) -> Iterator[Finding]:
+    """Yield that the hub is closed to new sessions, which somebody may have forgotten."""
+    if drain:
+        until = f" until {drain.until}" if drain.until else ""
+        yield warning("sessions", f"the hub is drained{until}, so no session can be started: davide-hub undrain")
 
 
 def judge_answers(site: Site, told: Mapping[str, Told], units: Mapping[str, Mapping[str, str]]) -> Iterator[Finding]:
