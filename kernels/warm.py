@@ -1,9 +1,9 @@
 """The parent of warm kernels: `launch warm.py DESCRIPTOR MODULE`, started by a session (hub/davide_session/warm.py).
 
-It imports the module and ipykernel once, which takes seconds, and forks for each kernel, which takes milliseconds. A child goes on
-as if `launch ARGUMENTS...` had been run for it. The descriptor is a Unix socket: "ready" comes from here, and orders
-come back, each with a socket of the child's own, on which it says that it runs. What can't be served closes that socket
-without a word, and the session starts the kernel as ever. It needs nothing but Python.
+It imports the module and ipykernel once, which takes seconds, and forks for each kernel, which takes milliseconds. A
+child goes on as if `launch ARGUMENTS...` had been run for it. The descriptor is a Unix socket: "ready" comes from here,
+and orders come back, each with a socket of the child's own, on which it says that it runs. What can't be served closes
+that socket without a word, and the session starts the kernel as ever. It needs nothing but the kernel's Python.
 """
 
 from __future__ import annotations
@@ -146,8 +146,14 @@ def run(arguments: list[str], cold: str) -> None:
         sys.argv = arguments
         runpy.run_path(arguments[0], run_name="__main__")
         return
-    watch = sys.modules[_EXTENSION] = type(sys)(_EXTENSION)
-    watch.load_ipython_extension = lambda shell: Watch(cold).follow(shell)  # type: ignore[attr-defined]
+
+    def load(shell: Any) -> None:
+        Watch(cold).follow(shell)
+        sys.argv.pop()  # what follows is no argument of the user's
+
+    extension: Any = type(sys)(_EXTENSION)
+    extension.load_ipython_extension = load
+    sys.modules[_EXTENSION] = extension
     sys.argv = [*arguments[1:], f"--IPKernelApp.extra_extensions={_EXTENSION}"]
     runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
 
