@@ -228,6 +228,13 @@ class Parents:
             if order := order_for(spec, command, {**os.environ, **spec.env}, "/", ""):
                 self._prepare(order)
 
+    @property
+    def are_ready(self) -> bool:
+        """Whether there is one, and all take orders."""
+        for parent in self._parents.values():
+            parent.look()
+        return bool(self._parents) and all(parent.is_ready for parent in self._parents.values())
+
     async def fork(self, order: Order) -> WarmProcess | None:
         """Return a kernel's process, or None: then it starts as ever."""
         parent = self._parents.get(order.key)
