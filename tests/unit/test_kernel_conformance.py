@@ -19,7 +19,7 @@ from davide_session.leases import Leases
 from davide_session.warm import Parents, WarmProcess
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import KernelManager
-from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
+from jupyter_client.provisioning import KernelProvisionerFactory
 from support.conformance import PythonKernel
 from support.local_slurm import LocalSlurm
 from traitlets.config import Config
@@ -28,14 +28,13 @@ TOP = Path(__file__).parents[2]
 OFFER = Offer("one-gpu-1gpu-1h", "1 GPU, 1 h, own job", "p", "gpu:tesla:1", 1, 4, 6, 1)
 # As ansible/roles/kernels/vars/main.yml has it.
 ARGV = ["{resource_dir}/launch", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-OURS = {"davide-local": local_kernels.SessionProvisioner, "davide-job": provisioner.JobProvisioner}
+OURS = {local_kernels.NAME: local_kernels.SessionProvisioner, "davide-job": provisioner.JobProvisioner}
 NO_HISTORY_FILE = "--HistoryManager.hist_file=:memory:"
 
 
 class OnThisMachine(PythonKernel):
     """A kernel that a manager without a server starts, from a kernelspec of our making."""
 
-    provisioner = "local-provisioner"
     metadata = {}  # noqa: RUF012 - of the kernelspec
 
     @classmethod
@@ -71,7 +70,7 @@ class OnThisMachine(PythonKernel):
         for name, made_by in OURS.items():
             entry = EntryPoint(name, f"{made_by.__module__}:{made_by.__name__}", known.GROUP_NAME)
             cls.monkeypatch.setitem(known.provisioners, name, entry)
-        cls.monkeypatch.setattr(known, "default_provisioner_name", cls.provisioner)
+        cls.monkeypatch.setattr(known, "default_provisioner_name", local_kernels.NAME)
         cls.expect(specs.get_kernel_spec("mine"))
         manager.start_kernel()
         client = manager.client()
@@ -88,20 +87,10 @@ class OnThisMachine(PythonKernel):
         """Get ready for the kernel."""
 
 
-class TestPlain(OnThisMachine):
-    """Jupyter's own provisioner: what fails here is ipykernel's."""
-
-    __test__ = True
-
-    def test_it_is_plain(self):
-        assert type(self.km.provisioner) is LocalProvisioner
-
-
 class TestLeased(OnThisMachine):
     """With a GPU of its own."""
 
     __test__ = True
-    provisioner = "davide-local"
 
     @classmethod
     def prepare(cls):
@@ -109,8 +98,7 @@ class TestLeased(OnThisMachine):
         cls.monkeypatch.setattr(local_kernels, "session_leases", lambda: leases)
 
     def test_it_has_a_gpu(self):
-        _, said = self.execute_helper("import os; print(os.environ['CUDA_VISIBLE_DEVICES'])")
-        assert said[0]["content"]["text"] == "0\n"
+        assert self.printed_by("import os; print(os.environ['CUDA_VISIBLE_DEVICES'])") == "0\n"
 
 
 class TestWarm(TestLeased):
@@ -162,5 +150,4 @@ class TestOwnJob(OnThisMachine):
         return str(cls.folder / "environment/bin/python")
 
     def test_it_runs_in_a_job(self):
-        _, said = self.execute_helper("import os; print(os.environ['SLURM_JOB_ID'])")
-        assert said[0]["content"]["text"].strip() in self.slurm.queue[1:]
+        assert self.printed_by("import os; print(os.environ['SLURM_JOB_ID'])").strip() in self.slurm.queue[1:]
