@@ -319,6 +319,14 @@ def health(root: Path) -> int:
     return tell([*outcomes, run_pytest(root, "health", ("tests/health",))])
 
 
+def upgrade(root: Path) -> int:
+    """Go from JupyterHub 5.5 to this release and back while sessions run, and to a release that is broken."""
+    start = time.monotonic()
+    up.up(root)
+    outcomes = [Outcome("up", 0, time.monotonic() - start)]
+    return tell([*outcomes, run_pytest(root, "upgrade", ("-s", "tests/upgrade"))])
+
+
 def idle(root: Path) -> int:
     """Let sessions do nothing for ten minutes, as their profile's limit is, and see who is ended."""
     start = time.monotonic()
@@ -347,6 +355,7 @@ LONG: dict[str, Callable[[Path], int]] = {
     "lessons": lessons,
     "idle": idle,
     "health": health,
+    "upgrade": upgrade,
     "fuzz": fuzz,
     "model": long_model,
 }
