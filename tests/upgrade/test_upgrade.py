@@ -1,4 +1,4 @@
-"""An upgrade with another schema of the database, the way back, and a release that is broken, all with sessions that run."""
+"""While sessions run: an upgrade with another schema of the database, the way back, and a release that is broken."""
 
 from __future__ import annotations
 
@@ -14,13 +14,17 @@ import pytest
 from davide_lab.archive import read_archive
 from faults.people import Person
 from faults.target import Target
-from support.cluster import ROOT, Cluster, davide
+from support.cluster import Cluster, davide
 from support.web import request
 
 from upgrade.releases import broken, older
 
 DATABASE = "/var/lib/davide-hub/jupyterhub.sqlite"
 PYTHON = "/opt/davide/envs/hub/bin/python"
+ASK_SCHEMA = """
+import sqlite3, sys
+print(*sqlite3.connect(sys.argv[1]).execute("SELECT version_num FROM alembic_version").fetchone())
+"""
 NEW = ("student07", "student08")
 _MOST_SECONDS = 60
 
@@ -37,7 +41,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def people(cluster: Cluster, folder: Path, wait_for) -> Iterator[dict[str, Person]]:
-    """Take the cluster to a release with JupyterHub 5.5, and have people with counters there; this release afterwards."""
+    """Take the cluster to a release with JupyterHub 5.5, where people with counters are; to this one afterwards."""
     target = Target("ours", cluster.hub_url)
     everybody = {name: Person(name, cluster.password(name), target) for name in cluster.accounts}
     cluster.output("ctl01", "squeue --noheader --format=%i | xargs --no-run-if-empty scancel")
@@ -83,8 +87,7 @@ def jupyterhub(cluster: Cluster) -> str:
 
 def schema(cluster: Cluster) -> str:
     """Return the schema of the hub's database."""
-    code = f"import sqlite3; print(*sqlite3.connect('{DATABASE}').execute('SELECT * FROM alembic_version').fetchone())"
-    return cluster.output("hub01", f'{PYTHON} -c "{code}"')
+    return cluster.output("hub01", f"{PYTHON} - {DATABASE}", given=ASK_SCHEMA)
 
 
 @contextmanager

@@ -132,7 +132,7 @@ def read_archive(file: Path) -> Archive:
         If it is no bundle.
     """
     try:
-        with tarfile.open(file) as opened:
+        with tarfile.open(file, "r:") as opened:
             first = opened.next()
             content = opened.extractfile(first) if first and first.name == MANIFEST else None
             if content is None:
