@@ -1,4 +1,4 @@
-"""Other releases of the project than this checkout, as checkouts of their own: an older one, and a broken one."""
+"""Other releases of the project than this checkout, as checkouts of their own: an older one, and broken ones."""
 
 from __future__ import annotations
 
@@ -53,11 +53,19 @@ def older(to: Path) -> Path:
     return made
 
 
-def broken(to: Path) -> Path:
-    """Make a checkout whose hub ends as soon as it has begun."""
+def dead(to: Path) -> Path:
+    """Make a checkout whose hub ends as soon as it has begun: a play waits for it in vain."""
     made = checkout(to)
     app = made / "hub/davide_hub/app.py"
     app.write_text(_replaced(app, "        await super().start()\n", "        raise SystemExit(3)\n"))
+    return made
+
+
+def deaf(to: Path) -> Path:
+    """Make a checkout whose plays go well, and whose hub hears no node: only a job can tell."""
+    made = checkout(to)
+    rules = made / "ansible/roles/firewall/templates/firewall.nft.j2"
+    rules.write_text(_replaced(rules, "saddr {{ address }} accept", "saddr {{ address }} goto refused"))
     return made
 
 

@@ -17,7 +17,7 @@ from faults.target import Target
 from support.cluster import Cluster, davide
 from support.web import request
 
-from upgrade.releases import broken, older
+from upgrade.releases import dead, deaf, older
 
 DATABASE = "/var/lib/davide-hub/jupyterhub.sqlite"
 PYTHON = "/opt/davide/envs/hub/bin/python"
@@ -151,11 +151,12 @@ def test_sessions_and_people_outlive_an_upgrade_and_the_way_back(cluster, people
         assert cluster.output("ctl01", f"squeue --noheader --user {name}") == ""
 
 
-def test_a_broken_release_takes_itself_back(cluster, people, folder):
-    told = subprocess.run(
-        [broken(folder / "broken") / "davide", "deploy", "local"], capture_output=True, text=True, check=False
-    )
+@pytest.mark.parametrize(("broken", "why"), [(dead, "a play failed"), (deaf, "does not reach")])
+def test_a_broken_release_takes_itself_back(cluster, people, folder, broken, why):
+    checkout = broken(folder / broken.__name__)
+    told = subprocess.run([checkout / "davide", "deploy", "local"], capture_output=True, text=True, check=False)
     assert told.returncode == 1, told.stdout + told.stderr
+    assert f"not well: {why}" in told.stdout or why in told.stdout.partition("Going back")[0]
     assert "The release was not well, and was taken back." in told.stdout, told.stdout + told.stderr
     assert (jupyterhub(cluster), schema(cluster)) == ("5.5.4", "4621fec11365")
     assert lost(people) == []

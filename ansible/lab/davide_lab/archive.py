@@ -14,13 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from davide_lab.base import make_base
-from davide_lab.bundle import ARCHITECTURE, folder_for, make_bundle, sources
+from davide_lab.base import is_root, make_base
+from davide_lab.bundle import ARCHITECTURE, BUNDLE_PACKAGES, folder_for, is_local, make_bundle, sources
 from davide_lab.contents import as_json, contents
 from davide_lab.place import RELEASES, site_facts
+from davide_lab.place import release as release_of_hosts
 from davide_lab.say import Problem, line, step
-from davide_lab.toolbox import cache_dir
+from davide_lab.toolbox import cache_dir, install_packages
+from davide_lab.up import alone_where_local
 
+USUAL_RELEASE = "bookworm"
 MANIFEST, CONTENTS = "manifest.json", "contents.json"
 
 
@@ -68,6 +71,11 @@ def require_buildable(root: Path, site: Path) -> None:
         )
 
 
+def usual_release(root: Path, site: Path) -> str:
+    """Return the Debian release that a site's bundle is for, where nobody says: the local cluster's, or Debian 12."""
+    return release_of_hosts() if is_local(root, site) else USUAL_RELEASE
+
+
 def make_archive(root: Path, site: Path, release: str, out: Path | None = None) -> Archive:
     """Make a site's bundle, as far as it isn't up to date, and one file of it.
 
@@ -83,6 +91,9 @@ def make_archive(root: Path, site: Path, release: str, out: Path | None = None) 
         The file; by default one in the cache, where the same content has the same name.
     """
     require_buildable(root, site)
+    if not is_root():
+        raise Problem("packages are resolved against a fresh system, which takes root to make; run it as root")
+    install_packages(BUNDLE_PACKAGES, {})
     make_base(release)
     manifest = make_bundle(root, release, site)
     folder = folder_for(root, release, site)
@@ -158,9 +169,11 @@ def require_ours(root: Path, archive: Archive) -> None:
         )
 
 
-def bundle(root: Path, site: Path, release: str, out: Path | None) -> int:
+def bundle(root: Path, site: Path, release: str | None, out: Path | None) -> int:
     """Make the file, and tell what is in it."""
-    made = make_archive(root, site, release, out)
+    release = release or usual_release(root, site)
+    with alone_where_local(root, site):
+        made = make_archive(root, site, release, out)
     size = made.file.stat().st_size / 1e6
     with tarfile.open(made.file) as file:
         pieces = json.loads((file.extractfile(CONTENTS) or io.BytesIO(b"[]")).read())

@@ -42,6 +42,8 @@ PLATFORMS = (
     "linux",
 )
 ARCHITECTURE = "x86_64"
+# What a machine needs on which a bundle is made.
+BUNDLE_PACKAGES = ["apt-utils", "debootstrap", "debian-archive-keyring"]
 RETRY = "If a registry was out of reach, check the network and run the same command again, it goes on from here"
 # They make the hosts of the local cluster; another site has its own.
 ROLES_OF_THE_LOCAL_CLUSTER = {"accounts", "common", "slurm", "slurm_controller", "slurm_node"}

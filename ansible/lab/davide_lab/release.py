@@ -11,12 +11,10 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from davide_lab.archive import MANIFEST, Archive, make_archive, read_archive, require_ours
+from davide_lab.archive import MANIFEST, Archive, make_archive, read_archive, require_ours, usual_release
 from davide_lab.bundle import is_local
 from davide_lab.parts import tool
 from davide_lab.place import release as release_of_hosts
@@ -24,7 +22,7 @@ from davide_lab.provision import ansible_environ
 from davide_lab.run import held
 from davide_lab.say import Problem, line, minutes, stage, step
 from davide_lab.sites import inventory_of, preflight
-from davide_lab.up import alone
+from davide_lab.up import alone_where_local
 
 HOST_BUNDLES = "/var/lib/davide-bundles"
 STAGES = 5
@@ -109,16 +107,6 @@ def plays_of(root: Path, site: Path, archive: Archive | None, scratch: Path) -> 
     return Plays(root, site, environ)
 
 
-@contextmanager
-def alone_where_local(root: Path, site: Path) -> Iterator[None]:
-    """Keep `up` and `down` of the local cluster away meanwhile."""
-    if not is_local(root, site):
-        yield
-        return
-    with alone():
-        yield
-
-
 def deploy(root: Path, name: str, file: Path | None) -> int:
     """Bring a site to this checkout's release; back to the one before if it is not well then.
 
@@ -140,7 +128,7 @@ def deploy(root: Path, name: str, file: Path | None) -> int:
     start = time.monotonic()
     with alone_where_local(root, site), tempfile.TemporaryDirectory(prefix="davide-deploy-") as scratch:
         with stage(1, STAGES, "The bundle"):
-            archive = read_archive(file) if file else make_archive(root, site, release_of_hosts())
+            archive = read_archive(file) if file else make_archive(root, site, usual_release(root, site))
             require_ours(root, archive)
             step(archive.file.name)
         plays = plays_of(root, site, archive, Path(scratch))

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from davide_lab import archive, cgroups, network, parts, place, relay, release, sites
+from davide_lab import archive, cgroups, network, parts, relay, release, sites
 from davide_lab import host as hosts_
 from davide_lab import up as cluster
 from davide_lab.accounts import FILE as ACCOUNTS
@@ -130,8 +130,7 @@ def preflight(root: Path, options: Options) -> int:
 
 def bundle(root: Path, options: Options) -> int:
     """Make one file of a site's offline bundle."""
-    chosen = options.release or place.release()
-    return archive.bundle(root, sites.inventory_of(root, options.site), chosen, options.out)
+    return archive.bundle(root, sites.inventory_of(root, options.site), options.release, options.out)
 
 
 def deploy(root: Path, options: Options) -> int:
