@@ -14,9 +14,9 @@ SCRIPT = Path(__file__).parents[2] / "ansible/roles/python_env/files/install-env
 DEAD = {"units": ["jupyterhub is not running"]}
 
 
-def told(*findings: tuple[str, str, str]) -> dict[str, str]:
+def told(*findings: tuple[str, str, str]) -> dict[str, object]:
     rows = [{"check": check, "level": level, "sentence": text} for check, level, text in findings]
-    return {"out": json.dumps({"findings": rows}), "error": ""}
+    return {"installed": True, "out": json.dumps({"findings": rows}), "error": ""}
 
 
 def test_problems_count_and_warnings_do_not():
@@ -25,14 +25,15 @@ def test_problems_count_and_warnings_do_not():
 
 
 def test_a_doctor_that_breaks_is_a_problem_in_itself():
-    found = release.problems_in([{"out": "", "error": "Traceback\nImportError: no module named davide_hub"}])
+    found = release.problems_in(
+        [{"installed": True, "out": "", "error": "Traceback\nImportError: no module named davide_hub"}]
+    )
     assert "the doctor came to no verdict" in found["doctor"][0]
     assert "ImportError" in found["doctor"][0]
 
 
 def test_where_no_hub_is_installed_there_is_no_verdict():
-    missing = "Error executing command: [Errno 2] No such file or directory: '/opt/davide/envs/hub/bin/davide-hub'"
-    assert release.problems_in([{"out": "", "error": missing}]) is None
+    assert release.problems_in([{"installed": False, "out": "", "error": ""}]) is None
 
 
 def test_a_release_answers_for_what_was_well_before_it():

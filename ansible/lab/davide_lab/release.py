@@ -13,6 +13,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from davide_lab.archive import MANIFEST, Archive, make_archive, read_archive, require_ours, usual_release
 from davide_lab.bundle import is_local
@@ -65,9 +66,9 @@ class Plays:
             return problems_in([json.loads(path.read_text()) for path in sorted(Path(folder).iterdir())])
 
 
-def problems_in(told: list[dict[str, str]]) -> Problems | None:
+def problems_in(told: list[dict[str, Any]]) -> Problems | None:
     """Return the problems that doctors told; None where none is installed."""
-    if all("No such file" in one["error"] and not one["out"] for one in told):
+    if not any(one["installed"] for one in told):
         return None
     found: Problems = {}
     for one in told:
