@@ -31,6 +31,9 @@ from davide_hub.resume import Resumer
 from davide_hub.routes import RouteGuard
 from davide_hub.turnstile import PacedApplication
 
+# As many as the system lets wait (net.core.somaxconn of Linux since 5.4).
+_DOORSTEP = 4096
+
 
 class DavideHub(JupyterHub):  # type: ignore[misc]
     """JupyterHub for sessions that outlive it."""
@@ -99,6 +102,11 @@ class DavideHub(JupyterHub):  # type: ignore[misc]
         await super().start()
         if not hasattr(self, "_resumer"):
             return  # a command such as --generate-config
+        if self.http_server:
+            # Tornado has room for 128 that knock. Whoever comes to a full doorstep tries again after a second, and of a
+            # class that presses Start together most would. Asked again, listen(2) only makes the room larger.
+            for listening in self.http_server._sockets.values():
+                listening.listen(_DOORSTEP)
         keepers = (
             Reconciler(self, self._resumer),
             RouteGuard(self),

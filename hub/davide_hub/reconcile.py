@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import suppress
 from typing import Any
 
 from jupyterhub import orm, roles
@@ -65,11 +66,20 @@ class Reconciler:
                 _log.info("nothing to compare with just now: %s", silence)
             except Exception:  # noqa: BLE001 - whatever it is, the next round may go well
                 _log.exception("comparing with the ledger failed; the next round follows")
-            await asyncio.sleep(_EVERY_SECONDS)
+            await self._pause()
+
+    async def _pause(self) -> None:
+        risen = self.proof.view.risen
+        with suppress(TimeoutError):
+            await asyncio.wait_for(risen.wait(), _EVERY_SECONDS)
+            risen.clear()
+            # The mark says whose it is: the hub may have forgotten it.
+            self._queue_read = False
 
     async def once(self) -> None:
         """Compare once."""
         hub, entries = await self.broker.sessions()
+        await self.proof.view.watch_the_buried()
         if not self._queue_read:
             self._queue_read = await self._claim_marked(hub, {entry.key for entry in entries})
             _, entries = await self.broker.sessions()

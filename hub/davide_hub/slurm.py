@@ -33,6 +33,9 @@ _SHORTEST_REST = 15
 _RESTRAINT = 20
 _LONGEST_REST = 60
 _REST_AFTER_SILENCE = 10
+# A controller that is killed forgets what it did in the last five seconds or so: a job whose end is among that runs
+# again for it when it is back. So an end is believed at once, and looked at for so long.
+_BURIED_SECONDS = 60
 # So many jobs that vanish from the list together look like a list that leaves jobs out.
 _ALARMING = 3
 
@@ -250,7 +253,10 @@ class SlurmView:
 
     ask: Ask = ask_here
     clock: Callable[[], float] = time.monotonic
+    # Set when a job that has ended is seen alive again; cleared by whoever deals with it.
+    risen: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _watched: set[str] = field(default_factory=set, init=False)
+    _buried: dict[str, float] = field(default_factory=dict, init=False)
     _snapshot: _Snapshot = field(default=_Snapshot(), init=False)
     _round: asyncio.Task[None] | None = field(default=None, init=False)
     _version: tuple[int, int] | None = field(default=None, init=False)
@@ -287,8 +293,14 @@ class SlurmView:
         return jobs is not None and job_id in self._snapshot.asked and job_id not in jobs
 
     def forget(self, job_id: str) -> None:
-        """Ask about this job no more."""
+        """Count on this job no more. It is part of the queries for a while, and nobody is told what they say of it."""
         self._watched.discard(job_id)
+        self._buried[job_id] = self.clock()
+
+    async def watch_the_buried(self) -> None:
+        """Look whether a job that has ended is alive again, where nobody else asks; see `risen`."""
+        if self._buried and self.clock() - self._snapshot.taken >= self._snapshot.rest:
+            await self._next_round()
 
     async def marked(self) -> list[Marked]:
         """Return every live job that carries a hub's mark; raises `SlurmSilent`. Reads the whole queue: rarely."""
@@ -304,7 +316,9 @@ class SlurmView:
         started, took = self.clock(), self._snapshot.took
         jobs: dict[str, Job] | None
         try:
-            jobs = await self._ask_queue(asked)
+            told = await self._ask_queue(asked)
+            self._watch_for_risen(told)
+            jobs = {number: job for number, job in told.items() if number in asked}
             took = (took[1], self.clock() - started)
             self._warn(asked - jobs.keys())
             jobs |= await self._ask_accounting(_unclear(asked, jobs))
@@ -318,9 +332,24 @@ class SlurmView:
         last = self._snapshot.jobs or {}
         known = {number: last[number] for number in asked & last.keys()}
         all_run = len(known) == len(asked) and all(job.phase is Phase.RUNNING and job.node for job in known.values())
+        everything = asked | self._buried.keys()
         if all_run and await self._tells_states():
-            return read_states(await self.ask("states", asked), known)
-        return read_queue(await self.ask("queue", asked))
+            return read_states(await self.ask("states", everything), dict.fromkeys(self._buried, UNKNOWN) | known)
+        return read_queue(await self.ask("queue", everything))
+
+    def _watch_for_risen(self, jobs: Mapping[str, Job]) -> None:
+        now = self.clock()
+        risen = {
+            one
+            for one in self._buried.keys() & jobs.keys()
+            if jobs[one].phase in (Phase.RUNNING, Phase.WAITING) and one not in self._watched
+        }
+        if risen:
+            _log.warning("Slurm says that these have not ended after all: %s", ", ".join(sorted(risen)))
+            self.risen.set()
+        self._buried = {
+            one: when for one, when in self._buried.items() if now - when < _BURIED_SECONDS and one not in risen
+        }
 
     async def _tells_states(self) -> bool:
         if self._version is None:

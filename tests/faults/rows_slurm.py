@@ -25,12 +25,18 @@ def slurmctld_frozen(scene: Scene) -> None:
     scene.wait_until_slurm_knows()
 
 
-@row("slurmctld", "killed (kill -9) and started again")
+@row("slurmctld", "killed (kill -9) before it saved that a session ended: back, it says that the job runs", mortals=1)
 def slurmctld_killed(scene: Scene) -> None:
+    state, (person,) = "/var/lib/slurm/slurmctld/job_state", scene.mortals[:1]
     # It writes down every five seconds what has changed. A job that is younger it would not know afterwards.
     wait_for(lambda: _all_jobs_are_saved(scene), "slurmctld to save its jobs", 30)
+    scene.hosts.output(CONTROLLER, f"cp --archive {state} {state}.before")
+    scene.kill_on_node(person)
+    scene.slurm.wait_for_end(person.job)
+    scene.wait_until_buried(person)
+    scene.hosts.output(CONTROLLER, f"systemctl kill --signal=KILL slurmctld; mv {state}.before {state}")
     # Not start: for a moment systemd still believes that it runs, and would do nothing.
-    scene.hosts.output(CONTROLLER, "systemctl kill --signal=KILL slurmctld; systemctl restart slurmctld")
+    scene.hosts.output(CONTROLLER, "systemctl restart slurmctld")
     scene.slurm.wait_for_answer()
 
 

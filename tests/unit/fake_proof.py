@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 
 from davide_hub.broker.client import BrokerClient
@@ -31,6 +32,8 @@ class FakeProof:
             last=self.last,
             forget=self.forgotten.append,
             silent=False,
+            risen=asyncio.Event(),
+            watch_the_buried=self._watch_the_buried,
             marked=self._marked,
             place=lambda _number: (2, 3),
         )
@@ -50,6 +53,9 @@ class FakeProof:
     async def uid_of(self, _user: str) -> int:
         """Return the uid of every user here."""
         return 6001
+
+    async def _watch_the_buried(self) -> None:
+        return None
 
     async def _marked(self) -> list[object]:
         return self.marks

@@ -498,8 +498,19 @@ def test_a_job_without_our_mark_is_never_claimed(keeper, slurm, tmp_path, mark):
     assert keeper.ledger.find("ab12") is None
 
 
-def test_claiming_a_session_that_was_ended_does_not_bring_it_back(keeper):
+def test_claiming_a_session_that_was_ended_does_not_bring_it_back(keeper, slurm):
     keeper.submit(SUBMIT)
+    slurm.becomes("17", state="FAILED")
     keeper.close(CLOSE)
     keeper.claim(Claim(**WHO, job="17"))
     assert keeper.ledger.find("ab12").state == "closed"
+
+
+def test_a_job_that_slurm_forgot_to_have_ended_is_ended_when_it_is_claimed(keeper, slurm):
+    keeper.submit(SUBMIT)
+    slurm.becomes("17", state="FAILED")
+    keeper.close(CLOSE)
+    slurm.becomes("17", state="RUNNING")
+    keeper.claim(Claim(**WHO, job="17"))
+    assert (slurm.alive(), keeper.ledger.find("ab12").state) == ([], "closing")
+    assert keeper.cancel(CANCEL) == "gone"

@@ -15,6 +15,7 @@ import threading
 import time
 from contextlib import closing, contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -398,3 +399,12 @@ def test_the_log_tells_on_one_line_what_was_asked_and_from_where(way):
     assert not [line for line in log.splitlines() if line.strip().startswith("[I] all is well")]
     assert "all%20is%20well%1B%5B2J (198.51.100.9): " in log
     assert "192.0.2.77" not in log
+
+
+def test_a_class_that_comes_at_once_finds_room_before_the_door(way):
+    # Of a socket that listens, ss calls the room for those who wait Send-Q.
+    command = ["ss", "--listening", "--tcp", "--numeric", "--no-header", f"sport = :{urlsplit(way.url).port}"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    most = int(Path("/proc/sys/net/core/somaxconn").read_text())
+    assert shown[0] == "LISTEN"
+    assert int(shown[2]) == min(4096, most)

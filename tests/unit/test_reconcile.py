@@ -333,12 +333,12 @@ def test_the_comparison_goes_on_whatever_happens(hub, monkeypatch):
         if (error := next(trouble)) is not None:
             raise error
 
-    async def pause(_seconds):
+    async def pause():
         if len(rounds) == 4:
             raise asyncio.CancelledError
 
     monkeypatch.setattr(one.reconciler, "once", once)
-    monkeypatch.setattr(module.asyncio, "sleep", pause)
+    monkeypatch.setattr(one.reconciler, "_pause", pause)
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(one.reconciler.run())
     assert len(rounds) == 4
@@ -369,6 +369,26 @@ def test_a_claim_that_slurm_did_not_answer_is_made_again(hub):
     one.broker.answers["claim"] = ""
     assert one.once() == [("claim", "cd34")]
     assert one.once() == []
+
+
+def test_a_job_that_is_alive_again_after_its_end_is_claimed_by_its_mark_at_once(hub, monkeypatch):
+    one = hub(marks=[Marked("23", "student01", HUB, "cd34")])
+    compare, rounds = one.reconciler.once, []
+    monkeypatch.setattr(module, "_EVERY_SECONDS", 0.1)
+
+    async def once():
+        one.broker.said.clear()
+        await compare()
+        rounds.append([said.verb for said in one.broker.said if said.verb != "sessions"])
+        if len(rounds) == 4:
+            raise asyncio.CancelledError
+        if len(rounds) != 2:
+            one.proof.view.risen.set()
+
+    monkeypatch.setattr(one.reconciler, "once", once)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(asyncio.wait_for(one.reconciler.run(), 5))
+    assert rounds == [["claim"], ["claim"], [], ["claim"]]
 
 
 @pytest.mark.parametrize(

@@ -358,18 +358,64 @@ def test_a_hanging_slurm_holds_nobody_up(monkeypatch):
     assert len(asked) == 1, "never more than one hung query"
 
 
-def test_a_forgotten_job_is_asked_about_no_more():
-    slurm = Slurm(Outcome(0, QUEUE))
+def line(number: str, state: str) -> str:
+    return f"{number}|{state}|gpu01|6001|prod|99|1|2|3|None\n"
+
+
+def test_a_forgotten_job_is_told_to_nobody_and_after_a_minute_not_asked_about():
+    slurm = Slurm(Outcome(0, HEADER + line("20", "COMPLETED") + line("21", "RUNNING")))
     view = slurm.view()
 
     async def scenario():
         await view.look("20")
         view.forget("20")
-        slurm.now += 60
-        await view.look("21")
+        for _ in range(2):
+            slurm.now += 61
+            await view.look("21")
+            assert view.last("20") == UNKNOWN
 
     asyncio.run(scenario())
-    assert slurm.asked[-1][-1] == "--jobs=21"
+    assert [argv[-1] for argv in slurm.asked] == ["--jobs=20", "--jobs=20,21", "--jobs=21"]
+    assert not view.risen.is_set()
+
+
+@pytest.mark.parametrize("version", ["22.05.8", "24.11.5"])
+@pytest.mark.parametrize("silent_seconds", [0, 600])
+def test_a_job_that_a_killed_controller_takes_for_running_again_is_noticed(version, silent_seconds):
+    before = Outcome(0, HEADER + line("20", "FAILED") + line("21", "RUNNING"))
+    after = HEADER + line("20", "RUNNING") + line("21", "RUNNING")
+    slurm = Slurm(before)
+    slurm.version = f"slurm-wlm {version}"
+    view = slurm.view()
+
+    async def scenario():
+        await view.look("21")
+        view.forget("20")
+        for seconds, answer in ((20, SILENT), (silent_seconds, SILENT), (20, Outcome(0, after))):
+            slurm.now += seconds
+            slurm.answers["squeue"] = answer
+            await view.look("21")
+
+    asyncio.run(scenario())
+    assert view.risen.is_set()
+    assert view.last("21").phase is Phase.RUNNING
+
+
+def test_an_end_is_looked_at_again_where_no_session_is_left():
+    slurm = Slurm(Outcome(0, HEADER + line("20", "COMPLETED")))
+    view = slurm.view()
+
+    async def scenario():
+        await view.watch_the_buried()
+        await view.look("20")
+        view.forget("20")
+        slurm.now += 16
+        slurm.answers["squeue"] = Outcome(0, HEADER + line("20", "PENDING"))
+        await view.watch_the_buried()
+
+    asyncio.run(scenario())
+    assert view.risen.is_set()
+    assert len(slurm.asked) == 2, "nothing is asked where nothing is buried"
 
 
 def test_a_command_that_takes_too_long_is_killed():

@@ -4,7 +4,7 @@ It lies outside the hub's database. Whatever becomes of the hub, here stands whi
 whatever becomes of the broker between two steps, the entry says which step that was.
 
     intended ──sbatch answers──> submitted ──cancel, end──> closing ──no job is left──> closed
-        └──────────── cancel, refusal ────────────────────────┘
+        └──────────── cancel, refusal ────────────────────────┘  <──a job is alive again──┘
 """
 
 from __future__ import annotations
@@ -109,6 +109,10 @@ class Ledger:
     def closed(self, entry: Entry) -> Entry:
         """Note that no job of this session is left."""
         return self._write(replace(entry, state="closed"))
+
+    def reopened(self, entry: Entry) -> Entry:
+        """Note that a job of a closed session is alive after all, and is to end."""
+        return self._write(replace(entry, state="closing"))
 
     def open(self) -> Iterator[Entry]:
         """Yield every session that may still have a job, the latest first: of two, that is the one a user is in."""

@@ -283,11 +283,16 @@ class SessionKeeper:
         return json.dumps({"token": kept.token, "profile": entry.profile, "port": kept.port})
 
     def claim(self, request: Claim) -> str:
-        """Write a job that carries our mark into the ledger, from what Slurm and the session's folder say."""
+        """Write a job that carries our mark into the ledger, from what Slurm and the session's folder say.
+
+        A session that was closed stays so: where it has a job all the same, that is ended.
+        """
         with self._locks.of(request.session_key):
             account = find_account(request.user)
             if known := self.ledger.find(request.session_key):
                 self._own(known, request.user)
+                if known.state == "closed":
+                    self._end_what_came_back(known, account)
                 return known.server
             marks = {job.number: self.marker.session_of(job.comment, job.uid) for job in self._owners_jobs(account)}
             if marks.get(request.job) != request.session_key:
@@ -305,6 +310,18 @@ class SessionKeeper:
                 token_digest=hashlib.sha256(kept.token.encode()).hexdigest(),
             )
             return self.ledger.submitted(entry, request.job).server
+
+    def _end_what_came_back(self, entry: Entry, account: Account) -> None:
+        """End the job of a closed session that Slurm shows as alive again.
+
+        A controller that is killed has forgotten what it did not save, up to five seconds of it, and takes a job that
+        ended meanwhile for a running one, for hours: its GPU stays taken.
+        """
+        alive = [job.number for job in self._jobs_of(entry, account) if job.alive]
+        if alive:
+            _log.warning("job %s of closed session %s is alive again for Slurm: ending it", alive[0], entry.key)
+            self.ledger.reopened(entry)
+            self._scancel(account, alive)
 
     def log(self, request: Log) -> str:
         """Return the last lines of a session's log, or nothing."""
