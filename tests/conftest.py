@@ -11,6 +11,13 @@ import pytest
 from support.cluster import Cluster, davide
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the mark of all folders."""
+    config.addinivalue_line(
+        "markers", "long: in a long form only: another test is much like it, and the suite has its limits"
+    )
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Cluster:
     """Return the local cluster, which `./davide test` has brought up."""

@@ -14,18 +14,22 @@ from typing import Any
 import jupyterhub.app
 from jupyterhub import orm
 from jupyterhub.app import JupyterHub
+from prometheus_client import REGISTRY
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import selectinload
 from traitlets import Instance
 
+from davide_hub import events
 from davide_hub.certificates import HubCertificates
 from davide_hub.database import Checkpointer, tune
 from davide_hub.discreet import Discreet
 from davide_hub.doorkeeper import Doorkeeper
+from davide_hub.facts import Site
 from davide_hub.garbage import Collector
 from davide_hub.idle import IdleWatch
 from davide_hub.loglines import LineFormatter
+from davide_hub.metrics import METRICS_READER, Sessions
 from davide_hub.reconcile import Reconciler
 from davide_hub.resume import Resumer
 from davide_hub.routes import RouteGuard
@@ -41,6 +45,7 @@ class DavideHub(JupyterHub):  # type: ignore[misc]
     name = "jupyterhub"
     _log_formatter_cls = LineFormatter
     certificates = Instance(HubCertificates, config=True, help="How the hub shows who it is, and whom it hears.")
+    site = Instance(Site, config=True, help="The site's facts.")
 
     def init_logging(self) -> None:
         """Let our own lines go where JupyterHub's go, and none of them hold a secret."""
@@ -49,6 +54,7 @@ class DavideHub(JupyterHub):  # type: ignore[misc]
         self.log.setLevel(self.log_level)
         for handler in self.log.handlers:
             handler.addFilter(Discreet())
+        events.show()
         ours = logging.getLogger("jupyterhub.davide")
         ours.parent = self.log
         ours.setLevel(self.log.level)
@@ -61,6 +67,15 @@ class DavideHub(JupyterHub):  # type: ignore[misc]
             # while a class starts, and a file on its own disk does not go away.
             orm.register_ping_connection = lambda _engine: None
         super().init_db()
+
+    async def init_api_tokens(self) -> None:
+        """Let the metrics be read with the token that is in its file now, and with no earlier one."""
+        await super().init_api_tokens()
+        service = orm.Service.find(self.db, METRICS_READER)
+        for token in list(service.api_tokens) if service else ():
+            if not any(token.match(known) for known in self.service_tokens):
+                self.db.delete(token)
+        self.db.commit()
 
     def init_tornado_application(self) -> None:
         """Make the web application, with a turnstile for crowds."""
@@ -102,6 +117,7 @@ class DavideHub(JupyterHub):  # type: ignore[misc]
         await super().start()
         if not hasattr(self, "_resumer"):
             return  # a command such as --generate-config
+        REGISTRY.register(Sessions(self, self.site))
         if self.http_server:
             # Tornado has room for 128 that knock. Whoever comes to a full doorstep tries again after a second, and of a
             # class that presses Start together most would. Asked again, listen(2) only makes the room larger.

@@ -15,7 +15,21 @@ PATH = r"/api/davide/call-home"
 _PORTS = range(1024, 65536)
 
 
-class CallHomeHandler(APIHandler):  # type: ignore[misc]
+class OwnSessionHandler(APIHandler):  # type: ignore[misc]
+    """What a session says of itself."""
+
+    def _own_session(self) -> DavideSpawner:
+        # The token itself is the proof; a browser's cookie, even of the same user, is none.
+        presented = digest(self.get_auth_token() or "")
+        if isinstance(self.current_user, User):
+            for spawner in self.current_user.spawners.values():
+                if spawner.token_digest and hmac.compare_digest(spawner.token_digest, presented):
+                    found: DavideSpawner = spawner
+                    return found
+        raise web.HTTPError(403, "this is for a session's own token")
+
+
+class CallHomeHandler(OwnSessionHandler):
     """Takes a port from the session's own token, and nothing else from anybody."""
 
     async def post(self) -> None:
@@ -27,16 +41,6 @@ class CallHomeHandler(APIHandler):  # type: ignore[misc]
         if not await spawner.call_home(port, self._peer()):
             raise web.HTTPError(503, "it is not known on which node this job runs; call again")
         self.set_status(204)
-
-    def _own_session(self) -> DavideSpawner:
-        # The token itself is the proof; a browser's cookie, even of the same user, is none.
-        presented = digest(self.get_auth_token() or "")
-        if isinstance(self.current_user, User):
-            for spawner in self.current_user.spawners.values():
-                if spawner.token_digest and hmac.compare_digest(spawner.token_digest, presented):
-                    found: DavideSpawner = spawner
-                    return found
-        raise web.HTTPError(403, "this is for a starting session's own token")
 
     def _peer(self) -> str:
         # Not request.remote_ip: JupyterHub lets a header tell that one.

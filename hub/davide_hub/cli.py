@@ -10,8 +10,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from davide_hub import announce, operate
-from davide_hub.facts import FactsError, Site, load_site, warnings
+from davide_hub import announce, operate, report
+from davide_hub.coherence import warnings
+from davide_hub.facts import FactsError, Site, load_site
 from davide_hub.health import verbs as health
 from davide_hub.kernels import verbs as kernels
 from davide_hub.kernels.choice import check_kernels, load_known
@@ -84,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     trial.add_argument("--key-group", required=True, metavar="GROUP", help="who may read the key: the front's group")
     trial.set_defaults(run=_trial_certificate)
     announce.add_verb(verbs)
+    report.add_verb(verbs)
     kernels.add_verbs(verbs, _facts_of, _checkout)
     operate.add_verbs(verbs)
     health.add_verbs(verbs)

@@ -8,15 +8,18 @@ from typing import Any
 
 from tornado.web import StaticFileHandler
 
-from davide_hub import callhome, handlers, overview, spawn_page
+from davide_hub import callhome, gpu_use, handlers, overview, spawn_page
 from davide_hub.announce import FILE as ANNOUNCEMENT
 from davide_hub.announce import Board
 from davide_hub.auth import BrokerAuthenticator, Door, OidcAuthenticator
 from davide_hub.broker import tls as broker_tls
 from davide_hub.broker.client import BrokerClient, reached_at
 from davide_hub.certificates import HubCertificates
+from davide_hub.counted import counting
+from davide_hub.database import postgresql, require_driver
 from davide_hub.desk import Desk
 from davide_hub.facts import FactsError, OidcLogin, Site
+from davide_hub.metrics import METRICS_READER
 from davide_hub.nodes import Nodes
 from davide_hub.overview import may_oversee
 from davide_hub.proof import Proof
@@ -29,6 +32,10 @@ from davide_hub.texts import text, texts_of
 STATE = Path("/var/lib/davide-hub")
 TLS = Path("/etc/davide-hub/tls")
 BROKER = Path("/run/davide-broker/broker.sock")
+# The password of site.database, as libpq reads it.
+PASSFILE = Path("/etc/davide-hub/database.pgpass")
+# What a Prometheus shows to read /hub/metrics; no more than that is open to it.
+METRICS_TOKEN = Path("/etc/davide-hub/metrics-token")
 # A site's own templates, used before ours.
 TEMPLATES = Path("/etc/davide-hub/templates")
 # templates/ and static/ lie in the wheel beside this file, and in a checkout one folder up.
@@ -43,6 +50,8 @@ def configure(
     tls: Path = TLS,
     broker: Path = BROKER,
     far_tls: Path = broker_tls.FOLDER,
+    passfile: Path = PASSFILE,
+    metrics_token: Path = METRICS_TOKEN,
     templates: Path = TEMPLATES,
     announcement: Path = ANNOUNCEMENT,
 ) -> None:
@@ -54,17 +63,19 @@ def configure(
         JupyterHub's configuration object.
     site
         The site's facts.
-    state, tls, broker, far_tls, templates, announcement
+    state, tls, broker, far_tls, passfile, metrics_token, templates, announcement
         Where the hub keeps what it must not lose, the certificates, the broker's socket, the certificates for a broker
-        on another host, the site's own templates, and what `davide-hub announce` writes.
+        on another host, the database's password, the token that reads the metrics, the site's own templates, and what
+        `davide-hub announce` writes.
     """
     if site.broker:
         _check_far(far_tls)
     client = BrokerClient(reached_at(site, broker, far_tls))
     _network(c, site, HubCertificates(tls))
-    _state(c, state)
+    _state(c, site, state, passfile)
     _login(c, site, client)
     _sessions(c, site, client)
+    _metrics(c, site, metrics_token)
     _pages(c, site, templates, announcement)
 
 
@@ -100,8 +111,11 @@ def _network(c: Any, site: Site, certificates: HubCertificates) -> None:
     c.ConfigurableHTTPProxy.extra_routes = {sentinel(site): c.JupyterHub.hub_bind_url}
 
 
-def _state(c: Any, state: Path) -> None:
+def _state(c: Any, site: Site, state: Path, passfile: Path) -> None:
     c.JupyterHub.db_url = f"sqlite:///{state}/jupyterhub.sqlite"
+    if site.database:
+        require_driver(passfile)
+        c.JupyterHub.db_url = postgresql(site.database, passfile)
     c.JupyterHub.cookie_secret_file = f"{state}/jupyterhub_cookie_secret"
     # Sessions outlive the hub.
     c.JupyterHub.cleanup_servers = False
@@ -143,7 +157,7 @@ def _provider(c: Any, site: Site, login: OidcLogin) -> None:
 
 def _sessions(c: Any, site: Site, client: BrokerClient) -> None:
     handlers.use_ours()
-    ask = through(client) if site.broker else ask_here
+    ask = counting(through(client) if site.broker else ask_here)
     spawn_page.use_ours(Desk(site, ask, client))
     c.JupyterHub.spawner_class = DavideSpawner
     c.DavideSpawner.site = site
@@ -169,9 +183,19 @@ def _sessions(c: Any, site: Site, client: BrokerClient) -> None:
     # The call home comes by this way because services, which JupyterHub recommends, know no spawners.
     c.JupyterHub.extra_handlers = [
         (callhome.PATH, callhome.CallHomeHandler),
+        (gpu_use.PATH, gpu_use.GpuUseHandler),
         (overview.PATH, overview.OverviewHandler),
         (spawn_page.FIGURES_PATH, spawn_page.FiguresHandler),
     ]
+
+
+def _metrics(c: Any, site: Site, token: Path) -> None:
+    c.DavideHub.site = site
+    # Without the file, nobody but administrators reads them.
+    if token.is_file():
+        c.JupyterHub.services = [{"name": METRICS_READER, "api_token": token.read_text().strip(), "display": False}]
+        role = {"name": METRICS_READER, "scopes": ["read:metrics"], "services": [METRICS_READER]}
+        c.JupyterHub.load_roles = [role]
 
 
 def _pages(c: Any, site: Site, templates: Path, announcement: Path) -> None:

@@ -1,4 +1,7 @@
-"""The hub's one connection to its database: tuned, so that it never waits for the disk, and mended when it breaks."""
+"""The hub's one connection to its database: where it is, and mended when it breaks.
+
+An embedded SQLite is tuned so that the hub never waits for the disk; a PostgreSQL (`site.database`) sees to that.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,70 @@ import asyncio
 import logging
 import sqlite3
 from contextlib import closing
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from davide_hub.facts import Database, FactsError
+
 _log = logging.getLogger("jupyterhub.davide.database")
 
 _CHECKPOINT_SECONDS = 60
 # Should checkpoints fail, the hub makes them itself before the log has this many pages (of 4 KiB).
 _MOST_PAGES = 50_000
+
+
+def postgresql(database: Database, passfile: Path) -> str:
+    """Return where a PostgreSQL is, in SQLAlchemy's words. The password stays in libpq's file, out of every log.
+
+    All of it stands in this address, since JupyterHub gives no more to alembic when it changes the schema. Nothing in
+    it needs to be escaped: what facts may say is plain.
+
+    Parameters
+    ----------
+    database
+        The site's fact.
+    passfile
+        The file with the password (https://www.postgresql.org/docs/current/libpq-pgpass.html).
+    """
+    settings = {
+        "application_name": "davide-hub",
+        "passfile": str(passfile),
+        # The hub has one thread: a database that is away, or that somebody has locked, must not freeze it for long.
+        "connect_timeout": "5",
+        "tcp_user_timeout": "10000",
+        "options": "-cstatement_timeout=10s+-clock_timeout=1s",
+        # Of a pair, the one that takes what is written.
+        "target_session_attrs": "read-write",
+    }
+    if database.authority:
+        settings |= {"sslmode": "verify-full", "sslrootcert": database.authority}
+    words = "&".join(f"{name}={value}" for name, value in settings.items())
+    return f"postgresql+psycopg://{database.user}@{database.host}:{database.port}/{database.name}?{words}"
+
+
+def require_driver(passfile: Path) -> None:
+    """Refuse a PostgreSQL for which something is missing on this host.
+
+    Raises
+    ------
+    FactsError
+        If its driver can't be loaded, or the file with the password can't be read.
+    """
+    try:
+        import_module("psycopg")
+    except ImportError as error:
+        raise FactsError(
+            [f"site.database: the driver of PostgreSQL can't be loaded ({error}); install the system's libpq5"]
+        ) from None
+    try:
+        passfile.read_bytes()
+    except OSError as error:
+        problem = f"{passfile}: {error.strerror}; write jupyterhub_database_password into a vault, and run the plays"
+        raise FactsError([problem]) from None
 
 
 def recover(database: Any) -> None:

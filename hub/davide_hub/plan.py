@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 
-from davide_hub.facts import ChoiceName, Profile, Site
+from davide_hub.facts import Profile, Site
+from davide_hub.kinds import ChoiceName
 from davide_hub.profiles import find_profile
 
 CHOICES: tuple[ChoiceName, ...] = ("profile", "gpus", "hours", "account", "qos", "reservation")

@@ -16,6 +16,8 @@ Question = AboutJobs | AboutSlurm
 
 # Times as seconds since 1970: where the broker asks, it may be in another time zone than the hub.
 ENVIRONMENT = {"LANG": "C.UTF-8", "SLURM_TIME_FORMAT": "%s"}
+# squeue says this, and exits with 1, if it is asked about one job and that one is gone.
+_GONE = "Invalid job id specified"
 # A frozen controller holds squeue for 18-20 s. Nobody waits for that.
 SECONDS = 15
 
@@ -60,6 +62,16 @@ class Outcome:
     code: int
     out: str
     err: str = ""
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether Slurm says that it has none of the jobs it was asked about."""
+        return self.code != 0 and _GONE in self.err
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether Slurm answered at all; whether its answer can be believed, who reads it decides."""
+        return self.code == 0 or self.is_gone
 
 
 def command(question: Question, jobs: Collection[str]) -> tuple[str, ...]:

@@ -19,8 +19,10 @@ from traitlets import Instance, Integer, Unicode
 
 from davide_hub.broker.client import BrokerClient, BrokerRefused, BrokerUnreachable
 from davide_hub.certificates import HubCertificates
+from davide_hub.counted import ENDS, FAILURES, STARTS
 from davide_hub.database import commit
 from davide_hub.endings import Ending, advice
+from davide_hub.events import tell
 from davide_hub.facts import Site
 from davide_hub.news import News
 from davide_hub.nodes import Nodes
@@ -74,6 +76,7 @@ class SessionRecord(SlurmSpawner):  # type: ignore[misc]
     _at_home: asyncio.Event
     _submission: asyncio.Task[None] | None
     _runs_since: float | None
+    _failed_as: str
     _closed: bool
     _proved: bool
     _taken_up: bool
@@ -93,8 +96,25 @@ class SessionRecord(SlurmSpawner):  # type: ignore[misc]
         return advice(self.ended_as)
 
     def _note_failure(self, failure: SessionFailed) -> None:
+        self._failed_as = failure.reason
         self.end_as(Ending(failure.reason, failure.session_sentence))
         self.ended_log = failure.session_log
+
+    def _count_end(self) -> None:
+        if self._failed_as:
+            FAILURES.labels(self._failed_as).inc()
+            self._tell("session.failed", reason=self._failed_as)
+        else:
+            reason = self.ended_as or "stopped"
+            ENDS.labels(reason).inc()
+            self._tell("session.ended", reason=reason)
+
+    def _count_start(self) -> None:
+        STARTS.labels(self.profile_name).inc()
+        self._tell("session.up", node=self.node)
+
+    def _tell(self, event: str, **facts: str) -> None:
+        tell(event, user=self.user.name, server=self.name, session=self.session_key, job=self.job_id, **facts)
 
     def _revoke_token(self) -> None:
         # By its note, since the hub does not know the token any more if it was restarted since the session's start.
@@ -134,7 +154,8 @@ class SessionRecord(SlurmSpawner):  # type: ignore[misc]
         self.port = 0
         self._at_home.clear()
         self._submission = None
-        self._runs_since = self.report = None
+        self._runs_since = self.report = self.gpu_use = None
+        self._failed_as = ""
         self._closed = self._proved = self._taken_up = False
 
     def _save(self) -> None:

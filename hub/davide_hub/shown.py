@@ -9,8 +9,9 @@ from datetime import UTC
 from typing import Any
 
 from davide_hub.facts import Site
+from davide_hub.gpu_use import fresh
 from davide_hub.idle import warned
-from davide_hub.profiles import UnknownProfile, find_partition, find_profile
+from davide_hub.profiles import UnknownProfile, find_partition, find_profile, gpu_type
 from davide_hub.reasons import clock, explain
 from davide_hub.spawner import DavideSpawner
 from davide_hub.states import Phase
@@ -29,6 +30,8 @@ class Shown:
         `waiting`, `running` or `ending`.
     profile, gpu, node, job
         Its profile's title, its GPUs in words, where it runs, its number.
+    use
+        How busy its GPUs are, or that nobody knows; empty where it has none.
     why, starts
         Why it waits, and when Slurm plans to start it.
     since, left, at_work
@@ -42,6 +45,7 @@ class Shown:
     state: str
     profile: str
     gpu: str
+    use: str
     node: str
     job: str
     why: str
@@ -69,6 +73,7 @@ def shown(spawner: DavideSpawner) -> Shown:
         state=state,
         profile=_title(spawner.site, spawner.profile_name),
         gpu=gpu_of(spawner.site, spawner),
+        use=_use(spawner) if state == "running" else "",
         node=spawner.node or job.node,
         job=spawner.job_id,
         why=found.why if found else spawner.news.message,
@@ -111,18 +116,32 @@ def left(ends: int | None) -> str:
     return text("home.left", time=text(f"home.{name}", hours=minutes // 60, minutes=minutes % 60))
 
 
+def gpus_of(site: Site, spawner: DavideSpawner) -> int:
+    """Return how many GPUs a session has: as many as were chosen, else as its profile has, if that is still there."""
+    wished = (spawner.user_options or {}).get("gpus")
+    if isinstance(wished, int):
+        return wished
+    return next((one.gpus for one in site.profiles if one.name == spawner.profile_name), 0)
+
+
 def gpu_of(site: Site, spawner: DavideSpawner) -> str:
-    """Return a session's GPUs in words: as many as were chosen, else as its profile has."""
+    """Return a session's GPUs in words."""
     try:
         profile = find_profile(site.profiles, spawner.profile_name)
     except UnknownProfile:
         return ""
-    wished = (spawner.user_options or {}).get("gpus")
-    number = wished if isinstance(wished, int) else profile.gpus
-    kind = find_partition(site.slurm.partitions, profile.partition).gpu_type
+    number = gpus_of(site, spawner)
+    kind = gpu_type(profile, find_partition(site.slurm.partitions, profile.partition))
     if not number:
         return text("home.no_gpu")
     return text("home.gpus_of", n=number, kind=kind) if kind else text("home.gpus", n=number)
+
+
+def _use(spawner: DavideSpawner) -> str:
+    if gpus_of(spawner.site, spawner) == 0:
+        return ""
+    use = fresh(spawner.gpu_use)
+    return use.words if use else text("home.gpu_unknown")
 
 
 def _title(site: Site, name: str) -> str:

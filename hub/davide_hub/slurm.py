@@ -45,8 +45,6 @@ _STATE_LINE = re.compile(r"([0-9]+)\|([A-Z_]+)")
 _QUEUE_LINE = re.compile(r"([0-9]+)\|([A-Z_]+)\|([^|]*)\|([0-9]+)" + r"\|([^|]*)" * 5 + r"\|(.*)")
 _MARK_LINE = re.compile(r"([0-9]+)\|([A-Z_]+)\|([^|]+)\|davide-hub:([0-9a-f]{8}):([a-z0-9-]+):[0-9a-f]{32}")
 _RECORD = re.compile(r"([0-9]+)\|([A-Z_]+)(?: by ([0-9]+))?\|([^|]*)\|([0-9]+)")
-# squeue says this, and exits with 1, if it is asked about one job and that one is gone.
-_GONE = "Invalid job id specified"
 
 
 @dataclass(frozen=True)
@@ -119,9 +117,9 @@ def read_queue(outcome: Outcome) -> dict[str, Job]:
     SlurmSilent
         If it failed, or if any line is not one of squeue's: half an answer is none.
     """
+    if outcome.is_gone:
+        return {}
     if outcome.code != 0:
-        if _GONE in outcome.err:
-            return {}
         raise SlurmSilent(f"squeue: {outcome.err.strip()[:200]}")
     # The header is how an honest "none of them" differs from no answer.
     if not outcome.out.startswith(_HEADER):

@@ -86,6 +86,8 @@ class DavideSpawner(SessionRecord):
         self.news = News()
         self.ended_log = ""
         self.report: Any = None
+        self._failed_as = ""  # why, in a word
+        self.gpu_use: Any = None
         self._closed = self._proved = self._taken_up = False
         self.to_adopt: Adoption | None = None
 
@@ -130,6 +132,7 @@ class DavideSpawner(SessionRecord):
         self.token_digest = digest(self.api_token)
         # Before anybody hears of it: a hub that dies in the next instant must know what it asked for.
         self._save()
+        self._tell("session.asked", profile=self.profile_name)
         # A task of its own: a start that is cancelled in just this moment still learns which job to cancel.
         self._submission = asyncio.create_task(self._submit())
         try:
@@ -139,6 +142,11 @@ class DavideSpawner(SessionRecord):
         except SessionFailed as failure:
             self._note_failure(failure)
             raise
+        except Exception:
+            # JupyterHub writes it into its log, and ends what there is.
+            self._failed_as = "error"
+            raise
+        self._count_start()
         return self._url()
 
     async def _start_adopted(self, adoption: Adoption) -> str:
@@ -176,6 +184,7 @@ class DavideSpawner(SessionRecord):
         except SessionFailed as failure:
             self._note_failure(failure)
             raise
+        self._count_start()
         self._set_server()
 
     async def _find_server(self) -> None:
@@ -232,7 +241,8 @@ class DavideSpawner(SessionRecord):
                 if refusal.kind != "busy":
                     ending = of_refusal(refusal.kind, str(refusal))
                     raise SessionFailed(ending.sentence, reason=ending.kind) from refusal
-                self._say(text("pending.busy", why=refusal))
+                # It is the hub that tries again.
+                self._say(text("pending.busy", why=str(refusal).partition(" Try again")[0]))
             except BrokerUnreachable:
                 self._say(text("pending.broker"))
             else:
@@ -246,6 +256,7 @@ class DavideSpawner(SessionRecord):
     def _take_job(self, number: str) -> None:
         self.job_id = number
         self.log.info("%s is job %s (session %s)", self._log_name, number, self.session_key)
+        self._tell("session.submitted")
         self._save()
 
     async def _wait_for_call_home(self) -> None:
@@ -439,6 +450,8 @@ class DavideSpawner(SessionRecord):
                     await self.broker.cancel(self.user.name, self.session_key)
             except (BrokerRefused, BrokerUnreachable) as error:
                 self.log.warning("%s: session %s is closed later: %s", self._log_name, self.session_key, error)
+        if self.session_key:
+            self._count_end()
         self._revoke_token()
         await maybe_future(super().run_post_stop_hook())
 

@@ -22,6 +22,7 @@ from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
 from tornado.web import Application
 
 from davide_hub.bounds import Bounds
+from davide_hub.events import begin_request, tell_request
 from davide_hub.recognised import Recognised
 from davide_hub.whence import caller_address
 
@@ -118,15 +119,27 @@ class PacedApplication(Application):
 
 @cache
 def paced(handler: Any) -> Any:
-    """Return a handler that waits for its turn before it does anything, and recognises who was here before."""
+    """Return a handler that waits for its turn, recognises who was here before, and tells what it has changed."""
     if not issubclass(handler, BaseHandler) or issubclass(handler, HealthCheckHandler):
         return handler
 
+    def set_default_headers(self: Any) -> None:
+        handler.set_default_headers(self)
+        if number := getattr(self, "davide_request", ""):
+            self.set_header("X-Request-Id", number)
+
     async def prepare(self: Any) -> None:
+        self.davide_request = begin_request()
+        self.set_header("X-Request-Id", self.davide_request)
         await turn(start=is_start(self.request))
         await maybe_future(handler.prepare(self))
 
-    return type(handler.__name__, (Recognised, handler), {"prepare": prepare, "__module__": handler.__module__})
+    def on_finish(self: Any) -> None:
+        tell_request(self)
+        handler.on_finish(self)
+
+    ours = {"set_default_headers": set_default_headers, "prepare": prepare, "on_finish": on_finish}
+    return type(handler.__name__, (Recognised, handler), {**ours, "__module__": handler.__module__})
 
 
 def is_start(request: HTTPServerRequest) -> bool:

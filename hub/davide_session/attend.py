@@ -18,6 +18,7 @@ from davide_session.gpus import Gpus
 from davide_session.handlers import routes
 from davide_session.hub_client import fetch
 from davide_session.leases import session_leases
+from davide_session.use import UseReport
 from davide_session.walltime import told_by_slurm
 from davide_session.watch import Rules, Watch
 
@@ -54,6 +55,7 @@ class Attendant:
         self, server: Any, hub_auth: Any, notify: Callable[[], Coroutine[Any, Any, None]], rules: Rules
     ) -> None:
         self._server, self._hub, self._notify, self._rules = server, hub_auth, notify, rules
+        self._use = UseReport(f"{hub_auth.api_url}/davide/gpu-use", hub_auth.api_token, server.log)
         self._tasks: list[asyncio.Task[None]] = []
         self._reporting: asyncio.Task[None] | None = None
         self._reported: datetime | None = None
@@ -86,7 +88,7 @@ class Attendant:
         # From Slurm, a while before the end (`--signal` in the batch script).
         loop.add_signal_handler(signal.SIGUSR1, self._watch.save_now)
         # Kept, because the event loop alone holds tasks by weak references.
-        for work in (self._watch.keep_term(), self._watch.keep_looking(self._report)):
+        for work in (self._watch.keep_term(), self._watch.keep_looking(self._report, self._use.tell)):
             self._tasks.append(loop.create_task(work))
 
     def end(self) -> None:

@@ -157,8 +157,8 @@ class Watch:
 
     # -- work
 
-    async def keep_looking(self, report: Callable[[], None]) -> None:
-        """Look again and again whether the session is at work; `report` tells the hub."""
+    async def keep_looking(self, report: Callable[[], None], tell_use: Callable[[GpuNews], None]) -> None:
+        """Look again and again whether the session is at work; `report` and `tell_use` tell the hub."""
         before = None
         while True:
             # First of all: the page that opens now has more need of the processor.
@@ -166,6 +166,7 @@ class Watch:
             sample = await self._measure()
             cores = sample.cores_of_work_since(before)
             before = sample
+            tell_use(sample.gpus)
             if self.activity.look(cores=cores, gpu_at_work=sample.gpus.at_work):
                 report()
 

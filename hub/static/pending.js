@@ -1,6 +1,7 @@
 // The page of a session that starts: follows the hub's events, through restarts of the hub and the sleep of laptops.
 "use strict";
 
+const title = document.getElementById("session-title");
 const news = document.getElementById("session-news");
 const advice = document.getElementById("session-advice");
 const lost = document.getElementById("session-lost");
@@ -41,6 +42,8 @@ function fact(name, shown, value) {
 }
 
 function show(event) {
+  // A site's own page may have no such heading.
+  if (title) title.textContent = event.state === "waiting" ? texts.title_waiting : texts.title;
   // The same words again would be read out again.
   if (news.textContent !== event.message) news.textContent = event.message;
   advice.hidden = !event.advice;

@@ -24,30 +24,19 @@ async function stop(button) {
   complain(button);
 }
 
-for (const button of document.querySelectorAll("[data-stop-url]")) {
-  button.addEventListener("click", () => stop(button));
-}
+// At the document: buttons come and go with what is looked up anew.
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-stop-url]");
+  if (button) stop(button);
+});
 if (reload) window.setTimeout(() => window.location.reload(), 1000 * Number(reload.dataset.reloadSeconds));
 
-for (const form of document.querySelectorAll("form")) {
-  form.addEventListener("submit", () => {
-    const button = form.querySelector("button[type=submit]");
-    if (button) {
-      button.disabled = true;
-      if (button.dataset.busy) button.textContent = button.dataset.busy;
-    }
-  });
-}
-
-const chooseAll = document.getElementById("overview-all");
-if (chooseAll) {
-  const boxes = [...document.querySelectorAll("input[name=session][type=checkbox]")];
-  chooseAll.hidden = !boxes.length;
-  chooseAll.addEventListener("click", () => {
-    const all = boxes.every((box) => box.checked);
-    for (const box of boxes) box.checked = !all;
-  });
-}
+document.addEventListener("submit", (event) => {
+  const button = event.target.querySelector("button[type=submit]");
+  if (!button || event.defaultPrevented) return;
+  button.disabled = true;
+  if (button.dataset.busy) button.textContent = button.dataset.busy;
+});
 
 // A page from the browser's memory (the "back" button) must not keep a button disabled.
 window.addEventListener("pageshow", (event) => {

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,13 @@ from sklearn.model_selection import train_test_split
 
 MNIST_ADDRESS = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
 MNIST_SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
+# Of the unpacked contents: whoever packs these files again, as Debian does, gets other bytes.
+FASHION_SHA256 = {
+    "train-images-idx3-ubyte.gz": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    "train-labels-idx1-ubyte.gz": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    "t10k-images-idx3-ubyte.gz": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+    "t10k-labels-idx1-ubyte.gz": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+}
 
 
 class DatasetError(Exception):
@@ -37,16 +46,16 @@ class Images:
 
 
 def load_images(mode: str) -> Images:
-    """Return the handwritten digits of a lesson: `digits()` in mode "fast", `mnist()` in mode "full".
+    """Return the images of a lesson: `digits()` in mode "fast", `mnist()` in "full", `fashion_mnist()` in "fashion".
 
     Raises
     ------
     DatasetError
-        If `mode` is something else, or MNIST isn't staged.
+        If `mode` is something else, or the images aren't staged.
     """
-    loaders = {"fast": digits, "full": mnist}
+    loaders = {"fast": digits, "full": mnist, "fashion": fashion_mnist}
     if mode not in loaders:
-        raise DatasetError(f'no mode \'{mode}\'; choose "fast" or "full" in the lesson\'s first cell')
+        raise DatasetError(f'no mode \'{mode}\'; choose "fast", "full" or "fashion" in the lesson\'s first cell')
     return loaders[mode]()
 
 
@@ -82,13 +91,56 @@ def mnist() -> Images:
     return Images("MNIST", source, train, test, train_labels, test_labels, (28, 28))
 
 
+def fashion_mnist() -> Images:
+    """Return 70,000 pictures of garments of ten kinds, 28 x 28 pixels, 60,000 for training and 10,000 for testing.
+
+    Pixels are the original 0..255 divided by 255. Source: Xiao, Rasul and Vollgraf, Fashion-MNIST, 2017, MIT licence.
+
+    Raises
+    ------
+    DatasetError
+        If one of the four files isn't staged, or isn't what it should be.
+    """
+    train, train_labels, test, test_labels = (fashion_file(name) for name in FASHION_SHA256)
+    images = [(one[16:].reshape(-1, 784) / 255).astype(np.float32) for one in (train, test)]
+    labels = [one[8:].astype(np.int64) for one in (train_labels, test_labels)]
+    source = "Fashion-MNIST (Xiao, Rasul and Vollgraf 2017)"
+    return Images("Fashion-MNIST", source, images[0], images[1], labels[0], labels[1], (28, 28))
+
+
+def fashion_file(name: str) -> NDArray[np.uint8]:
+    """Return the unpacked bytes of one of the files of Fashion-MNIST, after checking them."""
+    path = datasets() / "fashion-mnist" / name
+    stage = (
+        f"an administrator stages the folder {path.parent}: apt-get install dataset-fashion-mnist && "
+        f"cp -r /usr/share/datasets/fashion-mnist {path.parent.parent}  (unpacked, sha256 {FASHION_SHA256[name]})"
+    )
+    if not path.is_file():
+        raise DatasetError(f'{path} is missing; set mode = "fast", or {stage}')
+    try:
+        content = gzip.decompress(path.read_bytes())
+    except (OSError, EOFError, zlib.error) as problem:
+        raise DatasetError(f'{path} is damaged ({problem}); set mode = "fast", or {stage}') from problem
+    if hashlib.sha256(content).hexdigest() != FASHION_SHA256[name]:
+        raise DatasetError(f'{path} is damaged; set mode = "fast", or {stage}')
+    return np.frombuffer(content, np.uint8)
+
+
+def datasets() -> Path:
+    """Return the folder of staged files, which DAVIDE_DATASETS names (the kernels' launch script sets it)."""
+    folder = os.environ.get("DAVIDE_DATASETS")
+    if not folder:
+        raise DatasetError("DAVIDE_DATASETS isn't set: choose one of this site's kernels (menu Kernel, Change Kernel)")
+    return Path(folder)
+
+
 def staged(name: str, address: str, sha256: str) -> Path:
     """Return the path of a staged file after checking it.
 
     Parameters
     ----------
     name
-        Its name in the folder that DAVIDE_DATASETS names (the kernels' launch script sets it).
+        Its name in the folder `datasets()`.
     address
         Where an administrator gets it, for the message.
     sha256
@@ -99,10 +151,7 @@ def staged(name: str, address: str, sha256: str) -> Path:
     DatasetError
         If it isn't there or isn't whole; the text has the command that stages it.
     """
-    folder = os.environ.get("DAVIDE_DATASETS")
-    if not folder:
-        raise DatasetError("DAVIDE_DATASETS isn't set: choose one of this site's kernels (menu Kernel, Change Kernel)")
-    path = Path(folder) / name
+    path = datasets() / name
     stage = f"an administrator stages it where there is internet: curl -fo {path} {address}  (sha256 {sha256})"
     if not path.is_file():
         raise DatasetError(f'{path} is missing; set mode = "fast", or {stage}')

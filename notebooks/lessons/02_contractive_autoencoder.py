@@ -113,7 +113,10 @@ plots.gallery(pictures, images.shape)
 
 # %% tags=["solution"]
 def squared_jacobian(codes, weights):
-    """Return the squared norm of the Jacobian per image; `codes`: images x units, `weights`: pixels x units."""
+    """Return the squared norm of the Jacobian of each image.
+
+    `codes` has the shape images x units, `weights` the shape pixels x units.
+    """
     slopes = codes * (1 - codes)
     return tf.reduce_sum(slopes**2 * tf.reduce_sum(tf.square(weights), axis=0), axis=1)
 
@@ -221,7 +224,7 @@ plt.show()
 
 # %% tags=["solution"]
 def noisy_accuracy(classify, encode, images, labels, noises):
-    """Return the share of noisy images that are named rightly, over all images and all draws of the noise."""
+    """Return the share of noisy images that are named rightly, over all images and draws."""
     rights = [classify(encode(images + noise)) == labels for noise in noises]
     return float(np.mean(rights))
 
@@ -323,8 +326,8 @@ right.set(title="accuracy, held-out images with noise", xlabel="strength of the 
 plt.show()
 
 # %% [markdown]
-# The price rises all the way, the gain soon stops. With $2\cdot 10^{-4}$ the error is just below 0.003 (dotted), which
-# is where we had set the limit.
+# The price rises all the way, the gain soon stops. With $2\cdot 10^{-4}$ the error stays below 0.003 (dotted), where
+# we had set the limit.
 #
 # ## Where you stand
 #

@@ -80,7 +80,7 @@ plots.gallery({"test images": test[:12], "with noise": clipped[:12]}, images.sha
 
 # %% tags=["solution"]
 def wiener(train, spread):
-    """Return the mean image and Wiener's matrix (pixels x pixels) for noise of this standard deviation."""
+    """Return the mean image and Wiener's matrix (pixels x pixels) for noise of this spread."""
     covariance = np.cov(train.T)
     matrix = covariance @ np.linalg.inv(covariance + spread**2 * np.eye(len(covariance)))
     return train.mean(axis=0), matrix

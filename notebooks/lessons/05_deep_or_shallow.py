@@ -292,7 +292,7 @@ for name, (down, up) in {"one hidden layer": wide, "three hidden layers": modern
 
 # %% tags=["solution"]
 def classifier(encoder, classes):
-    """Return a network: a copy of the trained `encoder` with its weights, then a new softmax layer for the classes."""
+    """Return a network: a copy of the trained `encoder` with its weights, then a new softmax layer."""
     copy = keras.models.clone_model(encoder)
     copy.set_weights(encoder.get_weights())
     return keras.Sequential([copy, Dense(classes, "softmax")])
@@ -363,7 +363,7 @@ check.report(*(keras.Sequential([*down, *up]) for down, up in (deep, greedy, gai
 # 4. G. Hinton and R. Salakhutdinov (2006), *Reducing the dimensionality of data with neural networks*, Science 313.
 #    [doi:10.1126/science.1127647](https://doi.org/10.1126/science.1127647)
 # 5. Y. Bengio, P. Lamblin, D. Popovici and H. Larochelle (2007), *Greedy layer-wise training of deep networks*,
-#    Advances in Neural Information Processing Systems 19.
+#    Advances in Neural Information Processing Systems 19. [proceedings.neurips.cc](https://proceedings.neurips.cc/paper/2006/hash/5da713a690c067105aeb2fae32403405-Abstract.html)
 # 6. D. Clevert, T. Unterthiner and S. Hochreiter (2016), *Fast and accurate deep network learning by exponential linear
 #    units (ELUs)*, International Conference on Learning Representations.
 #    [arXiv:1511.07289](https://arxiv.org/abs/1511.07289)

@@ -124,7 +124,7 @@ check.improve_discriminator(improve_discriminator, loss_of_discriminator)
 # **Which loss for the generator?** In the game as written it minimises $\log(1 - D(G))$. Early on, $D$ is sure that a
 # sample is forged, and the slope of that loss with respect to the logit is $-D \approx 0$: the worst forger learns
 # least. The **non-saturating** loss $-\log D(G)$ has the slope $-(1 - D)$ instead: the same direction, but largest
-# where the sample is worst. The fixed point is the same.
+# where the sample is worst. The fixed point is the same [2].
 
 # %% tags=["aside"]
 logits = np.linspace(-6, 6, 200)
@@ -246,7 +246,7 @@ plt.show()
 #
 # ## Eight modes on a ring
 #
-# Now a whole game, in the plane, where we see everything: the data are eight narrow normal distributions on a ring.
+# Now a whole game, in the plane, where we see everything: the data are eight narrow normal distributions on a ring [3].
 # A sample is *good* if it lies within three standard deviations of a centre; of real points 98.9 % do. We play twice.
 # In the second game the discriminator is ten times slower, and the generator takes five steps for each of its steps.
 #
@@ -321,7 +321,8 @@ images = data.load_images(mode)
 train = images.train
 judge = Judge(images)
 named = (judge.classes(images.test).argmax(axis=1) == images.test_labels).mean()
-print(f"{images.source}: the judge names {named:.1%} of the test images rightly; floor {judge.floor:.2f}")
+print(images.source)
+print(f"The judge names {named:.1%} of the test images rightly. Floor: {judge.floor:.2f}")
 
 # %% [markdown]
 # Two cures for a restless game. **The gradient penalty R1** [5] adds to $D$'s loss

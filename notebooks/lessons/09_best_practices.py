@@ -376,8 +376,8 @@ rounds = [one_round() for _ in range(5)]
 middle = {name: np.median([one[name] for one in rounds], axis=0) for name in inputs}
 busy = {name: np.median([1 - one[name][1] / one[name][0] for one in rounds]) for name in inputs}
 check.prediction(guess, [busy[name] for name in guess])
-speeds = {name: round(float(middle["synthetic"][0] / one[0]), 2) for name, one in middle.items()}
-print("steps per second / those with synthetic input:", speeds)
+speeds = [f"{name} {middle['synthetic'][0] / one[0]:.2f}" for name, one in middle.items()]
+print("steps per second / those with synthetic input:", ", ".join(speeds))
 
 # %% tags=["aside"]
 _, axis = plt.subplots(figsize=(7.5, 2.6))
@@ -486,7 +486,7 @@ with tempfile.TemporaryDirectory() as scratch:
 print(f"stopped after {stopped} steps, went on to {ended}")
 
 # %% [markdown]
-# **Prediction 5.** The largest difference between a weight of the run that was stopped and resumed and one of the run
+# **Prediction 6.** The largest difference between a weight of the run that was stopped and resumed and one of the run
 # that wasn't: with the state of the optimiser, and without it?
 
 # %%

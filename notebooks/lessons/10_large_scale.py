@@ -72,7 +72,10 @@ print("largest difference from the whole:", np.abs(np.concatenate(halves) - weig
 
 # %% tags=["solution"]
 def loss_of_worker(losses, count):
-    """Return this worker's part of the loss: `losses` are those of its own examples, `count` workers have as many."""
+    """Return this worker's part of the loss.
+
+    `losses` are those of its own examples; each of `count` workers has as many.
+    """
     return tf.reduce_sum(losses) / (len(losses) * count)
 
 
@@ -153,7 +156,7 @@ for p in (2, 4, 8):
 
 # %% tags=["solution"]
 def ring_seconds(count, megabytes, latency, bandwidth):
-    """Return the seconds of a ring all-reduce; latency is in seconds, bandwidth in megabytes per second."""
+    """Return the seconds of a ring all-reduce; latency in seconds, bandwidth in megabytes/s."""
     return 2 * (count - 1) * (latency + megabytes / count / bandwidth)
 
 
@@ -356,7 +359,7 @@ plt.show()
 # Predict big machines the same way. ResNet-50 has 102 MB of gradients and a P100 does 219 images a second; VGG-16 has
 # 552 MB and a P100 does 154 [4]. Take batches of 64 images, and a network of 25 Gbit/s that four GPUs share, as
 # Horovod's authors had [1]. **Prediction 3.** Sketch the efficiency of both up to 512 GPUs, then compare with what was
-# published.
+# published [1, 2, 3].
 
 # %% tags=["aside"]
 counts = 2 ** np.arange(1, 10)
@@ -366,7 +369,7 @@ for name, megabytes, rate in (("ResNet-50", 102, 219), ("VGG-16", 552, 154)):
     exchange = 2 * (counts - 1) * (20e-6 + megabytes / counts / 3125)
     axis.semilogx(counts, compute / (compute + exchange), "-", base=2, label=f"our prediction, {name}")
 published = {"Horovod, ResNet-101": (512, 0.90), "Horovod, VGG-16": (512, 0.68)}
-published |= {"Goyal et al., ResNet-50": (256, 0.90), "IBM DDL, ResNet-50": (256, 0.95)}
+published |= {"Goyal et al., ResNet-50": (256, 0.90), "IBM DDL, Caffe": (256, 0.95)}
 for (name, (count, efficiency)), marker in zip(published.items(), "osD^", strict=True):
     axis.plot(count, efficiency, marker, label=f"published: {name}")
 axis.set(xlabel="GPUs", ylabel="efficiency", ylim=(0, 1.05), xticks=counts, xticklabels=counts)
@@ -458,8 +461,9 @@ check.report(start, images, one, mirrored, alone, four, resumed, death, missing,
 #    [arXiv:1802.05799](https://arxiv.org/abs/1802.05799)
 # 2. P. Goyal et al. (2017), *Accurate, large minibatch SGD: training ImageNet in 1 hour*.
 #    [arXiv:1706.02677](https://arxiv.org/abs/1706.02677)
-# 3. M. Cho et al. (2017), *PowerAI DDL*. [arXiv:1708.02188](https://arxiv.org/abs/1708.02188)
-# 4. TensorFlow (2017), *Benchmarks*, P100 with synthetic data.
-#    [github.com/tensorflow/benchmarks](https://github.com/tensorflow/benchmarks)
+# 3. M. Cho et al. (2017), *PowerAI DDL*. [arXiv:1708.02188](https://arxiv.org/abs/1708.02188). The 95 % are what IBM
+#    told the press: M. Feldman (2017), *IBM pushes envelope in deep learning scalability*, TOP500 News.
+#    [top500.org](https://www.top500.org/news/ibm-pushes-envelope-in-deep-learning-scalability/)
+# 4. TensorFlow (2017), *Benchmarks*, P100 with synthetic data, batches of 64. [github.com/tensorflow](https://github.com/tensorflow/tensorflow/blob/5984ffefd320c5d71b801ee06079a51b91ea42c0/tensorflow/docs_src/performance/benchmarks.md)
 # 5. P. Patarasuk and X. Yuan (2009), *Bandwidth optimal all-reduce algorithms for clusters of workstations*, Journal of
 #    Parallel and Distributed Computing 69. [doi:10.1016/j.jpdc.2008.09.002](https://doi.org/10.1016/j.jpdc.2008.09.002)

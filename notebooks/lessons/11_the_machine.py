@@ -163,7 +163,7 @@ slurm.show('sinfo --Node --format="%N %t %C %m %G"', check.EXAMPLE_SINFO)
 
 # %% tags=["solution"]
 def share_of_node(asked, node):
-    """Return the share of a node (0 to 1) that others can't use: the largest of cores, memory and GPUs."""
+    """Return the share of a node that others can't use: the largest of cores, memory, GPUs."""
     kinds = [kind for kind in ("cores", "memory_gb", "gpus") if node[kind] > 0]
     return max(asked[kind] / node[kind] for kind in kinds)
 
@@ -303,4 +303,4 @@ check.report(jobs, in_turn, filled)
 #    [doi:10.1007/3-540-60153-8_35](https://doi.org/10.1007/3-540-60153-8_35)
 # 3. A. Ghodsi et al. (2011), *Dominant resource fairness: fair allocation of multiple resource types*, NSDI.
 #    [usenix.org](https://www.usenix.org/conference/nsdi11/dominant-resource-fairness-fair-allocation-multiple-resource-types)
-# 4. Slurm's own manual: [slurm.schedmd.com](https://slurm.schedmd.com/man_index.html)
+# 4. Slurm's own manual, read in 2026: [slurm.schedmd.com](https://slurm.schedmd.com/man_index.html)

@@ -14,6 +14,8 @@ from support.student import Student
 
 __all__ = ["pytest_runtest_makereport"]
 
+TURN = 3
+
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
@@ -46,3 +48,21 @@ def student(
     for one in seated.values():
         if one.job():
             one.stop()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the mark of this folder."""
+    config.addinivalue_line("markers", f"turn(number): when a test runs among those of this folder, else {TURN}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the tests of this folder take turns: some run while the session of `test_walltime.py` waits for its end."""
+    ours = [item for item in items if item.path.parent == Path(__file__).parent]
+    turns = iter(sorted(ours, key=turn))
+    items[:] = [next(turns) if item in ours else item for item in items]
+
+
+def turn(item: pytest.Item) -> int:
+    """Return when a test runs among those of this folder."""
+    mark = item.get_closest_marker("turn")
+    return int(mark.args[0]) if mark else TURN

@@ -6,6 +6,9 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+# While the session of test_walltime.py trains, and before it is warned.
+pytestmark = pytest.mark.turn(1)
+
 
 @pytest.fixture(scope="module")
 def session(student):

@@ -1,7 +1,11 @@
-"""A session of three minutes: warned, all saved, a checkpoint written, ended by Slurm; and the pages say why."""
+"""A session of three minutes: warned, all saved, a checkpoint written, ended by Slurm; and the pages say why.
+
+It begins before all other tests of this folder, which run while it waits for its end (`conftest.py`).
+"""
 
 import json
 import re
+from contextlib import contextmanager
 
 import pytest
 from playwright.sync_api import expect
@@ -15,8 +19,9 @@ SHORT = (
     f" {TEMPLATE}"
 )
 BACK = f"mv /root/session.sbatch.j2.before-the-test {TEMPLATE}"
-# It would train for hours.
+# It would train for hours, and leaves the processor to others most of the time.
 TRAINING = """
+import time
 import keras
 import numpy as np
 from davide_course import walltime
@@ -26,32 +31,42 @@ x = np.random.default_rng(0).normal(size=(4096, 8)).astype("float32")
 model = keras.Sequential([keras.layers.Dense(8), keras.layers.Dense(8)])
 model.compile("adam", "mse")
 open("walltime-began", "w").close()
-model.fit(x, x, epochs=1_000_000, verbose=0, callbacks=[walltime.checkpoint("walltime.keras")])
+rest = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_: time.sleep(0.05))
+model.fit(x, x, epochs=1_000_000, verbose=0, callbacks=[rest, walltime.checkpoint("walltime.keras")])
 """
 FILES = "walltime-notes.txt walltime-training.ipynb walltime-began walltime.keras"
 
 
-@pytest.fixture
+@contextmanager
 def three_minutes(cluster):
-    """Let every new session have three minutes, as an administrator could write it."""
+    """Let every session that begins meanwhile have three minutes, as an administrator could write it."""
     cluster.output("hub01", SHORT)
-    yield
-    cluster.output("hub01", BACK)
-    cluster.as_user("student06", f"rm -f {FILES}")
+    try:
+        yield
+    finally:
+        cluster.output("hub01", BACK)
 
 
-def test_nothing_is_lost_at_the_time_limit(three_minutes, student, cluster, wait_for):
+@pytest.fixture(scope="session")
+def short(student, cluster):
+    """Seat student06 in a session of three minutes; afterwards remove what it has written."""
     one = student("student06")
     cluster.as_user("student06", f"rm -f {FILES}; : > walltime-notes.txt")
     cell = {"cell_type": "code", "source": TRAINING, "metadata": {}, "outputs": [], "execution_count": None, "id": "a"}
     kernel = {"kernelspec": {"name": "tf-cpu", "display_name": "TensorFlow (CPU)", "language": "python"}}
     book = json.dumps({"cells": [cell], "metadata": kernel, "nbformat": 4, "nbformat_minor": 5})
     cluster.as_user("student06", f"cat > walltime-training.ipynb <<'END'\n{book}\nEND")
-
     one.enter()
-    one.start("No GPU")
-    one.wait_for_lab()
-    page = one.page
+    with three_minutes(cluster):
+        one.start("No GPU")
+        one.wait_for_lab()
+    yield one
+    cluster.as_user("student06", f"rm -f {FILES}")
+
+
+@pytest.mark.turn(0)
+def test_a_training_begins_and_an_edit_is_left_unsaved(short, cluster, wait_for):
+    page = short.page
     expect(page.locator(".jp-RenderedMarkdown").first).to_be_visible(timeout=60_000)
     open_file(page, "walltime-training.ipynb")
     run_cell(page)
@@ -59,17 +74,24 @@ def test_nothing_is_lost_at_the_time_limit(three_minutes, student, cluster, wait
     open_file(page, "walltime-notes.txt")
     type_into(page, "typed before the warning")
 
-    toasts = page.locator(".jp-toastContainer")
-    expect(toasts.get_by_text(re.compile("^This session ends in"))).to_be_visible(timeout=180_000)
-    one.picture("8-walltime-warning")
-    wait_for(lambda: text(cluster, "walltime-notes.txt") == "typed before the warning", "the edit to be saved", 60)
-    wait_for(lambda: there(cluster, "walltime.keras"), "the checkpoint", 180)
 
+@pytest.mark.turn(2)
+def test_its_end_is_warned_of(short):
+    warning = short.page.locator(".jp-toastContainer").get_by_text(re.compile("^This session ends in"))
+    expect(warning).to_be_visible(timeout=120_000)
+    short.picture("8-walltime-warning")
+
+
+@pytest.mark.turn(4)
+def test_nothing_is_lost_at_the_time_limit_and_the_pages_say_why(short, cluster, wait_for):
+    page = short.page
     over = page.get_by_role("dialog", name="This session has ended: time limit")
     expect(over).to_be_visible(timeout=240_000)
-    one.picture("8-walltime-over")
-    one.wait_for(lambda: not one.job(), "the job of student06 to end", 120)
-    saved = one.read_notebook("walltime-training.ipynb")
+    short.picture("8-walltime-over")
+    wait_for(lambda: not short.job(), "the job of student06 to end", 120)
+    assert text(cluster, "walltime-notes.txt") == "typed before the warning"
+    assert there(cluster, "walltime.keras")
+    saved = short.read_notebook("walltime-training.ipynb")
     assert "is saved in walltime.keras" in json.dumps(saved["cells"][0]["outputs"])
     form = page.get_by_role("link", name="Start a new session").evaluate("link => link.href")
 
@@ -79,7 +101,7 @@ def test_nothing_is_lost_at_the_time_limit(three_minutes, student, cluster, wait
         return page.get_by_text("time limit").count()
 
     wait_for(tells, "the form to say why the session ended", 60, every=2)
-    one.picture("8-walltime-form")
+    short.picture("8-walltime-form")
 
 
 def there(cluster, name):

@@ -185,7 +185,7 @@ def test_full_cluster_is_told_on_the_pending_page_and_cancel_leaves_no_job(stude
         one.enter()
         one.start("Four GPUs")
         news = one.page.locator("#session-news")
-        expect(news).to_contain_text("is in the queue", timeout=60_000)
+        expect(news).to_contain_text("waits: ", timeout=60_000)
         one.picture("3-pending")
         one.page.get_by_role("button", name="Cancel").click()
         one.page.wait_for_url("**/hub/spawn")

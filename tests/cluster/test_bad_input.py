@@ -122,4 +122,4 @@ def test_registry_out_of_reach_is_one_sentence_and_the_next_run_continues(tmp_pa
 def test_unknown_part_of_the_suite_names_the_parts():
     done = davide("test", "nosuch")
     assert done.returncode == 1
-    assert "the suite has check, pages, cluster, browser, attacks, walltime, notebooks, " in done.stderr
+    assert "the suite has check, pages, cluster, browser, attacks, bundle, " in done.stderr

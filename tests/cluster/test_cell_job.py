@@ -188,11 +188,13 @@ def test_interrupt_cancels(cluster, wait_for):
     left(cluster, wait_for)
 
 
+@pytest.mark.long
 def test_job_of_a_killed_kernel_ends(cluster, wait_for):
     notebook(cluster, {"start": f"%%davide --nodes 2 --gpus 2\n{WAITS}"}, {"until": f"{FOLDER}/pid-1"}, {"kill": True})
     left(cluster, wait_for)
 
 
+@pytest.mark.long
 def test_job_that_somebody_else_cancels_says_so(cluster, wait_for):
     def cancel():
         wait_for(lambda: cluster.run("hub01", f"cat {FOLDER}/pid-0").stdout, "a process to begin", 120)

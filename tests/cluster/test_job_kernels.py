@@ -16,6 +16,7 @@ SCENE = """
 import json, os, subprocess, sys, tempfile, time
 from jupyter_client.manager import KernelManager
 from davide_session.jobkernel.specs import WithJobs
+from traitlets.config import Config
 
 software, scene = sys.argv[1:]
 runtime = os.environ["JUPYTER_RUNTIME_DIR"] = tempfile.mkdtemp(dir="/tmp")
@@ -53,8 +54,10 @@ def answer(seconds):
 
 os.environ["DAVIDE_SECRET"] = "made-up-session-secret"
 began = time.monotonic()
+# A job that misses its session asks Slurm for it after a third of this.
+config = Config({"JobProvisioner": {"lost_seconds": 30.0}})
 manager = KernelManager(kernel_name="tf-cpu.one-gpu-1gpu-1h", kernel_spec_manager=specs, transport="ipc",
-    connection_file=runtime + "/kernel.json")
+    connection_file=runtime + "/kernel.json", config=config)
 manager.start_kernel()
 client = manager.client()
 client.start_channels()
@@ -143,16 +146,13 @@ def test_kernel_has_a_gpu_of_another_node_and_is_refused_the_neighbours(cluster,
     wait_for(lambda: queue(cluster) == "", "session and kernel have ended, and left nothing in the queue", 60)
 
 
-def test_no_key_of_the_kernel_is_known_to_slurm(cluster, scene):
-    found = scene("scancel")("devices")
-    shown = cluster.output("ctl01", f"scontrol show job {found['job']}; scontrol write batch_script {found['job']} -")
+def test_cell_is_told_that_its_job_was_cancelled_and_slurm_knew_no_key(cluster, scene, wait_for):
+    line = scene("scancel")
+    job = line("devices")["job"]
+    shown = cluster.output("ctl01", f"scontrol show job {job}; scontrol write batch_script {job} -")
     assert "davide-kernel:" in shown
     assert "PRIVATE KEY" not in shown
     assert "made-up-session-secret" not in shown
-
-
-def test_cell_is_told_that_its_job_was_cancelled(cluster, scene, wait_for):
-    line = scene("scancel")
     assert line("ended")["ended"].startswith("KernelJob: You cancelled the job of this kernel")
     wait_for(lambda: queue(cluster) == "", "the queue is empty", 60)
 
@@ -164,6 +164,7 @@ def test_job_of_a_kernel_misses_its_session_and_ends(cluster, scene, wait_for):
     wait_for(lambda: queue(cluster) == "", "the kernel's job has noticed", 120)
 
 
+@pytest.mark.long
 def test_cell_is_told_that_its_node_lost_power(cluster, scene, wait_for):
     line = scene("power")
     assert line("devices")["node"] == "gpu02"

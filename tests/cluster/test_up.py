@@ -23,11 +23,48 @@ def changes(output):
 
 
 @pytest.fixture(scope="module")
-def second_up():
-    """Run `up` on the running cluster once for all that look at it."""
+def flushed(cluster):
+    """Flush our table of the hub's firewall, beside one of somebody else; give what both were."""
+    cluster.output("hub01", f"nft '{SOMEBODY}'")
+    before = {name: cluster.output("hub01", f"{RULES} {name}") for name in ("davide_hub", "somebody")}
+    cluster.output("hub01", "nft flush table inet davide_hub")
+    yield before
+    cluster.output("hub01", "nft delete table inet somebody")
+
+
+@pytest.fixture(scope="module")
+def mended(cluster, flushed):
+    """Tamper with files and stop a unit, too, and run `up` once; return what it said."""
+    for host, path in TAMPERED:
+        cluster.output(host, f"cp -p {path} /root/before-tampering && echo '# tampered' >> {path}")
+    host, unit = STOPPED
+    cluster.output(host, f"systemctl stop {unit}")
+    return up()
+
+
+@pytest.fixture(scope="module")
+def second_up(mended):
+    """Run `up` once more, for all that look at how it ends."""
+    return up()
+
+
+def up():
+    """Run `up`, which has to succeed; return what it said."""
     done = davide("up")
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def test_tampering_is_reported_change_by_change_and_mended(cluster, mended, flushed):
+    assert sum(changes(mended).values()) == 7, mended
+    told = re.findall(r"^ +changed: (\w+): ", mended, re.MULTILINE)
+    assert sorted(told) == sorted([host for host, _ in TAMPERED] + [STOPPED[0], "hub01"])
+    assert "changed: hub01: firewall : Load them again where the kernel has others" in mended
+    assert {name: cluster.output("hub01", f"{RULES} {name}") for name in flushed} == flushed
+    host, unit = STOPPED
+    assert cluster.output(host, f"systemctl is-active {unit}") == "active"
+    for host, path in TAMPERED:
+        assert "tampered" not in cluster.output(host, f"cat {path}")
 
 
 def test_second_up_changes_nothing(cluster, second_up):
@@ -43,31 +80,3 @@ def test_up_ends_with_address_and_accounts(cluster, second_up):
 
 def test_up_warns_of_what_slurm_does_not_bound(second_up):
     assert "hub01: Warning: nothing in Slurm bounds what sessions of account" in second_up
-
-
-@pytest.fixture
-def flushed(cluster):
-    """Flush our table of the hub's firewall, beside one of somebody else; give what both were."""
-    cluster.output("hub01", f"nft '{SOMEBODY}'")
-    before = {name: cluster.output("hub01", f"{RULES} {name}") for name in ("davide_hub", "somebody")}
-    cluster.output("hub01", "nft flush table inet davide_hub")
-    yield before
-    cluster.output("hub01", "nft delete table inet somebody")
-
-
-def test_tampering_is_reported_change_by_change_and_mended(cluster, second_up, flushed):
-    for host, path in TAMPERED:
-        cluster.output(host, f"cp -p {path} /root/before-tampering && echo '# tampered' >> {path}")
-    host, unit = STOPPED
-    cluster.output(host, f"systemctl stop {unit}")
-    mended = davide("up")
-    assert mended.returncode == 0, mended.stdout + mended.stderr
-    assert sum(changes(mended.stdout).values()) == 7, mended.stdout
-    told = re.findall(r"^ +changed: (\w+): ", mended.stdout, re.MULTILINE)
-    assert sorted(told) == sorted([host for host, _ in TAMPERED] + [STOPPED[0], "hub01"])
-    assert "changed: hub01: firewall : Load them again where the kernel has others" in mended.stdout
-    assert {name: cluster.output("hub01", f"{RULES} {name}") for name in flushed} == flushed
-    assert cluster.output(host, f"systemctl is-active {unit}") == "active"
-    for host, path in TAMPERED:
-        assert "tampered" not in cluster.output(host, f"cat {path}")
-    assert sum(changes(davide("up").stdout).values()) == 0

@@ -31,7 +31,7 @@ def squeue_header_only(scene: Scene) -> None:
     lies(scene, "squeue", '$real "$@" | head --lines=1', calls=4)
 
 
-@row("squeue", "its output is cut off in the middle, and it ends with 0")
+@row("squeue", "its output is cut off in the middle, and it ends with 0", long=True)
 def squeue_truncated(scene: Scene) -> None:
     lies(scene, "squeue", '$real "$@" | head --bytes=45')
 

@@ -8,7 +8,7 @@ from faults.scene import Scene
 from faults.waiting import last, wait_for
 
 
-@row("broker", "killed (kill -9) while nothing happens, then one Stop", mortals=1, needs_broker=True)
+@row("broker", "killed (kill -9) while nothing happens, then one Stop", mortals=1, needs_broker=True, long=True)
 def broker_killed_idle(scene: Scene) -> None:
     scene.hosts.kill(HUB, scene.target.broker_unit)
     scene.press_stop(scene.mortals[0])

@@ -38,7 +38,7 @@ def hub_killed_pending(scene: Scene) -> None:
     last(12)
 
 
-@row("hub", "killed while sbatch is about to run")
+@row("hub", "killed while sbatch is about to run", long=True)
 def hub_killed_before_sbatch(scene: Scene) -> None:
     _kill_during_sbatch(scene, before=True)
 

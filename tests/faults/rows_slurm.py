@@ -47,7 +47,7 @@ def _all_jobs_are_saved(scene: Scene) -> bool:
     return int(saved) > max(map(int, starts.split()))
 
 
-@row("network", "slurmctld out of the hub's reach for 18 s, two sessions end meanwhile", mortals=2)
+@row("network", "slurmctld out of the hub's reach for 18 s, two sessions end meanwhile", mortals=2, long=True)
 def controller_out_of_reach(scene: Scene) -> None:
     with scene.hosts.apart(HUB, CONTROLLER):
         for person in scene.mortals:
@@ -81,13 +81,13 @@ def mariadb_stopped(scene: Scene) -> None:
         last(20)
 
 
-@row("munge", "stopped on the hub's host for 45 s, two sessions end meanwhile", mortals=2)
+@row("munge", "stopped on the hub's host for 20 s, two sessions end meanwhile", mortals=2)
 def munge_stopped(scene: Scene) -> None:
     cancelled, killed = scene.mortals
     with scene.hosts.stopped(HUB, "munge"):
         scene.cancel_by_admin(cancelled)
         scene.kill_on_node(killed)
-        last(45)
+        last(20)
 
 
 @row("slurmctld", "PrivateData=jobs: others' jobs are left out of its list; one session ends", mortals=1, long=True)
@@ -110,7 +110,7 @@ def private_everything(scene: Scene) -> None:
         last(18)
 
 
-@row("slurmctld", "the sessions' partition hidden for 12 s, one session ends meanwhile", mortals=1)
+@row("slurmctld", "the sessions' partition hidden for 12 s, one session ends meanwhile", mortals=1, long=True)
 def partition_hidden(scene: Scene) -> None:
     scene.slurm.partition("Hidden=YES")
     try:
@@ -127,12 +127,12 @@ def requeue_attempt(scene: Scene) -> None:
         assert done.returncode != 0, "Slurm should have refused: sessions are submitted with --no-requeue"
 
 
-@row("job", "the owner cancels it with scancel", mortals=1)
+@row("job", "the owner cancels it with scancel", mortals=1, long=True)
 def owner_cancels(scene: Scene) -> None:
     scene.cancel_by_owner(scene.mortals[0])
 
 
-@row("job", "its time limit is reached", mortals=1)
+@row("job", "its time limit is reached", mortals=1, long=True)
 def time_limit(scene: Scene) -> None:
     scene.reach_time_limit(scene.mortals[0])
 
@@ -142,7 +142,7 @@ def node_loses_power(scene: Scene) -> None:
     scene.lose_node(NODES[1])
 
 
-@row("node", "both nodes cut off for 12 s")
+@row("node", "both nodes cut off for 12 s", long=True)
 def nodes_cut_off(scene: Scene) -> None:
     with scene.hosts.cut(*NODES):
         last(12)

@@ -43,7 +43,7 @@ def broker_disk_full(scene: Scene) -> None:
     scene.expected.settled.add(scene.newcomer.name)
 
 
-@row("database", "locked by another program for 20 s, one session ends meanwhile", mortals=1)
+@row("database", "locked by another program for 20 s, one session ends meanwhile", mortals=1, long=True)
 def database_locked(scene: Scene) -> None:
     lock = (
         f"import sqlite3, time; kept = sqlite3.connect({scene.target.database!r}, isolation_level=None, timeout=30); "

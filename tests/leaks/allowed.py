@@ -67,6 +67,7 @@ PLACES = (
     Place("token of proxy", "hub01", r"/etc/davide-hub/proxy\.env", "root", "0600"),
     Place("token of proxy", "hub01", "environ of .*", "davide-hub"),
     Place("token of proxy", "hub01", "environ of .*", _UNIT),
+    Place("token of metrics-token", "hub01", r"/etc/davide-hub/metrics-token", "root", "0640"),
     Place("secret of jupyterhub_cookie_secret", "hub01", f"{_STATE}/jupyterhub_cookie_secret", "davide-hub", "0600"),
     Place("secret of mark", "hub01", r"/var/lib/davide-broker/mark\.json", "root", "0600"),
     # Slurm's, and the demo accounts of the local cluster.

@@ -112,6 +112,7 @@ _KEPT: dict[tuple[str, str, str], Callable[[str], tuple[str, ...]]] = {
     ("TLS key", "hub01", "/etc/davide-hub/tls/*.key"): _key,
     ("TLS key", "hub01", "/etc/davide-hub/front/*.key"): _key,
     ("token", "hub01", "/etc/davide-hub/proxy.env"): _setting("CONFIGPROXY_AUTH_TOKEN"),
+    ("token", "hub01", "/etc/davide-hub/metrics-token"): _whole,
     ("secret", "hub01", "/var/lib/davide-hub/jupyterhub_cookie_secret"): _whole,
     ("secret", "hub01", "/var/lib/davide-broker/mark.json"): lambda text: (json.loads(text)["key"],),
     ("secret", "hub01", "/etc/munge/munge.key"): _whole,

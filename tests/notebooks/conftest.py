@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from davide_course.build import Kernel, notebook
 from places import ROOT, Here, Notebook, OnCluster, Place
-from plan import SABOTAGE, SEEDS
+from plan import SABOTAGE, SEEDS, SLOWEST
+from planted import parted, with_mistake
 from reached import Reached, with_tables
+from small_data import in_full_mode
 
 README = ROOT / "notebooks/README.md"
 # Seeds 1 and 2 take as long again as all else: they belong to the long form.
@@ -36,17 +38,19 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 def ran(place: Place, request: pytest.FixtureRequest) -> Iterator[Callable[[str, str], Notebook]]:
     """Return a function: (lesson, version) -> the notebook with its outputs.
 
-    What the chosen tests need begins with the first of them, in their order.
+    What the chosen tests need begins with the first of them, the slowest lessons first, so that the two at a time end
+    together. The mistake (version "planted") is made after the end of the solved version, in the same kernel.
     """
 
-    def run(lesson: str, version: str) -> Notebook:
+    def run(lesson: str, version: str) -> dict[str, Notebook]:
         book = place.run(f"{lesson}-{version}", text_of(place, lesson, version))
-        reached_by(lesson).seconds[version] = book["metadata"]["seconds"]
-        return book
+        books = dict(zip(("solved", "planted"), parted(book), strict=True)) if version == "solved" else {version: book}
+        reached_by(lesson).seconds |= {name: one["metadata"]["seconds"] for name, one in books.items()}
+        return books
 
     with ThreadPoolExecutor(max_workers=2) as pool:
         running = {pair: pool.submit(run, *pair) for pair in needed(request.session)}
-        yield lambda lesson, version: running[lesson, version].result()
+        yield lambda lesson, version: running[lesson, run_of(version)].result()[version]
 
 
 @pytest.fixture
@@ -67,10 +71,15 @@ def reached_by(lesson: str) -> Reached:
 
 
 def needed(session: pytest.Session) -> list[tuple[str, str]]:
-    """Return the pairs of lesson and version that the chosen tests ask for, each once."""
+    """Return the pairs of lesson and version that have to run for the chosen tests, each once."""
     asked = [getattr(item, "callspec", None) for item in session.items]
-    pairs = [(one.params["lesson"], one.params["version"]) for one in asked if one and "version" in one.params]
-    return list(dict.fromkeys(pairs))
+    pairs = [(one.params["lesson"], run_of(one.params["version"])) for one in asked if one and "version" in one.params]
+    return sorted(dict.fromkeys(pairs), key=lambda pair: pair[0] not in SLOWEST)
+
+
+def run_of(version: str) -> str:
+    """Return the version whose run holds this one."""
+    return "solved" if version == "planted" else version
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -86,16 +95,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def text_of(place: Place, lesson: str, version: str) -> str:
-    """Return a version of a lesson; those for the numbers alone leave out the cells tagged `aside`."""
+    """Return a version of a lesson, as the text of a notebook.
+
+    Left out are the cells tagged `aside`, but for the solved version and, in the long form, the student's: an aside
+    uses nothing of what students write (tests/unit/test_course_lessons.py), so it does the same in both.
+    """
     if version == "student":
-        return place.handed_out(lesson)
+        handed_out = place.handed_out(lesson)
+        return handed_out if LONG else without_asides(handed_out)
     script = (ROOT / f"notebooks/lessons/{lesson}.py").read_text()
     solved = notebook(script, Kernel("tf-cpu", "TensorFlow (CPU)"), solved=True)
     if version == "solved":
-        return solved
-    if version == "sabotage":
-        right, wrong = SABOTAGE[lesson][0]
-        return changed(without_asides(solved), right, wrong)
+        return with_mistake(solved, *SABOTAGE[lesson][0])
+    if version == "full":
+        return in_full_mode(solved)
     return changed(without_asides(solved), "seed = 0", version.replace("-", " = "))
 
 

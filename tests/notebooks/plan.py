@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# The mistake that each lesson's checks must notice: what to change in the solved lesson, and what the hint says.
+# The mistake that each lesson's checks must notice: what to change in one of its solutions, and what the hint says.
 SABOTAGE = {
     "01_undercomplete_autoencoder": (
         ("return error(model(test), test), ", "return error(model(train), train), "),
@@ -13,7 +13,7 @@ SABOTAGE = {
         "This is weight decay, the sum of the squared weights",
     ),
     "03_sparse_autoencoder": (
-        ('Dense(units, activation=\\"relu\\"', 'Dense(units, activation=\\"sigmoid\\"'),
+        ('Dense(units, activation="relu"', 'Dense(units, activation="sigmoid"'),
         "A sigmoid comes near zero and never gets there",
     ),
     "04_denoising_autoencoder": (
@@ -48,7 +48,7 @@ SABOTAGE = {
         "That is the mean over this worker's own rows",
     ),
     "11_the_machine": (
-        ('environment[\\"SLURMD_NODENAME\\"]', 'environment[\\"SLURM_SUBMIT_HOST\\"]'),
+        ('environment["SLURMD_NODENAME"]', 'environment["SLURM_SUBMIT_HOST"]'),
         "That is the host from which the job was sent, here the log-in node",
     ),
 }
@@ -56,4 +56,6 @@ SABOTAGE = {
 MEDIANS = {"08_generative_adversarial_networks": ("digits: Frechet distance / floor", 1.25)}
 # Lessons with fewer than five plots.
 PLOTS = {"11_the_machine": 3}
+# They begin first.
+SLOWEST = ("06_anomaly_detection", "08_generative_adversarial_networks", "10_large_scale")
 SEEDS = (0, 1, 2)

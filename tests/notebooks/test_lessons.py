@@ -63,14 +63,14 @@ def test_the_numbers_hold_for_every_seed(ran: Ran, reached: Reached, lesson: str
     assert [band["name"] for band in bands if not band["passed"]] == []
 
 
-@pytest.mark.versions("sabotage")
+@pytest.mark.versions("planted")
 def test_the_planted_mistake_is_noticed_with_a_hint(ran: Ran, lesson: str, version: str) -> None:
     book = ran(lesson, version)
     assert_clean(book)
-    *exercises, report = checks(book)
+    exercise, report = checks(book)
     _, hint = SABOTAGE[lesson]
-    assert [one["passed"] for one in exercises].count(False) == 1
-    assert any(hint in one["text"] for one in exercises)
+    assert not exercise["passed"] and hint in exercise["text"]
+    assert [one["passed"] for one in report["exercises"]].count(False) == 1
     assert not report["passed"]
 
 
@@ -82,7 +82,13 @@ def test_every_plot_is_there(ran: Ran, lesson: str, version: str) -> None:
     assert all(len(picture["data"]["image/png"]) > 2000 for picture in pictures)
 
 
-if os.environ.get("DAVIDE_LESSONS_LONG"):  # one seed has no median
+if os.environ.get("DAVIDE_LESSONS_LONG"):  # one seed has no median, and full mode takes as long as fast mode
+
+    @pytest.mark.versions("full")
+    def test_full_mode_runs_to_its_end_on_little_data(ran: Ran, lesson: str, version: str) -> None:
+        book = ran(lesson, version)
+        assert_clean(book)
+        assert checks(book)[-1]["passed"], checks(book)
 
     def test_the_median_over_the_seeds_is_reached(everything: dict[str, Reached]) -> None:
         """Runs after the numbers of each seed were written down."""

@@ -59,14 +59,15 @@ def picture(request: pytest.FixtureRequest) -> Callable[[Page, str], None]:
     """Return a function that keeps what somebody sees, under a name."""
 
     def keep(page: Page, title: str) -> None:
-        page.screenshot(path=pictures_folder() / f"{title}.png", full_page=True)
+        # Without "animations", a colour may be caught halfway.
+        page.screenshot(path=pictures_folder() / f"{title}.png", full_page=True, animations="disabled")
 
     return keep
 
 
 @pytest.fixture
 def looks_right(request: pytest.FixtureRequest, picture: Callable[[Page, str], None]) -> Callable[[Page, str], None]:
-    """Return a function that keeps pictures of a page, at a desk and on a phone, and wants it usable on both."""
+    """Return a function that keeps pictures of a page, at a desk and on a dark phone, and wants it usable on both."""
     subject = request.path.stem.removeprefix("test_")
 
     def look(page: Page, title: str) -> None:
@@ -74,9 +75,12 @@ def looks_right(request: pytest.FixtureRequest, picture: Callable[[Page, str], N
         assert_usable(page)
         desk = page.viewport_size
         page.set_viewport_size(PHONE)
+        # As JupyterHub's own button for it does.
+        page.evaluate("document.documentElement.dataset.bsTheme = 'dark'")
         picture(page, f"{subject}-{title}-phone")
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
         assert_usable(page)
+        page.evaluate("document.documentElement.dataset.bsTheme = 'light'")
         if desk:
             page.set_viewport_size(desk)
 

@@ -163,18 +163,14 @@ def test_the_button_saves_and_ends_by_keyboard_after_a_question(lab, hub, sessio
     assert hub.slurm.newest("student02").state == "CANCELLED"
 
 
-@pytest.mark.parametrize("dark", [False, True])
-def test_a_short_session_warns_saves_and_says_why_it_ended(lab, hub, sessions, picture, wait_for, dark):
-    name = f"student{41 + dark}"
-    home = sessions.home(name)
+def test_a_short_session_warns_saves_and_says_why_it_ended(lab, hub, sessions, picture, wait_for):
+    home = sessions.home("student41")
     (home / "notes.txt").write_text("")
     cell = {"cell_type": "code", "source": TRAINING, "metadata": {}, "outputs": [], "execution_count": None, "id": "a"}
     kernel = {"kernelspec": {"name": KERNEL, "display_name": "Python", "language": "python"}}
     book = {"cells": [cell], "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
     (home / "training.ipynb").write_text(json.dumps(book))
-    if dark:
-        choose_dark_theme(home)
-    page = lab(name, minutes=2)
+    page = lab("student41", minutes=2)
     open_file(page, "training.ipynb")
     run_cell(page)
     open_file(page, "notes.txt")
@@ -183,17 +179,31 @@ def test_a_short_session_warns_saves_and_says_why_it_ended(lab, hub, sessions, p
     wait_for(lambda: (home / "notes.txt").read_text() == "typed before the warning", "the edit to be saved", 30)
     type_into(page, " and after it")
     expect(page.get_by_role("button", name="Save all now")).to_be_in_viewport(ratio=1)
-    picture(page, f"lab-warning-{'dark' if dark else 'light'}")
+    picture(page, "lab-warning-light")
     wait_for((home / "checkpoint").exists, "the training to save", 90)
     expect(toast(page, "is being saved")).to_be_visible()
     wait_for(lambda: (home / "notes.txt").read_text() == "typed before the warning and after it", "the rest", 30)
     wait_for(lambda: "saved" in (home / "training.ipynb").read_text().split('"outputs"')[1], "the output", 30)
-    hub.slurm.end(hub.slurm.newest(name).number, "TIMEOUT")
+    hub.slurm.end(hub.slurm.newest("student41").number, "TIMEOUT")
     expect(last_page(page)).to_contain_text("time limit", timeout=60_000)
-    picture(page, f"lab-over-time-limit-{'dark' if dark else 'light'}")
+    picture(page, "lab-over-time-limit-light")
     page.get_by_role("link", name="Start a new session").click()
     page.wait_for_url("**/hub/spawn")
     expect(page.locator("#session-ended")).to_contain_text("time limit")
+
+
+def test_the_warning_and_the_last_page_can_be_read_in_the_dark(lab, hub, sessions, picture):
+    choose_dark_theme(sessions.home("student42"))
+    page = lab("student42")
+    pretend(page, walltime={"left_seconds": 290, "warn_seconds": [900, 300]})
+    expect(toast(page, "This session ends in")).to_be_visible()
+    picture(page, "lab-warning-dark")
+    assert ours(page) == []
+    page.unroute("**/davide/facts*")
+    hub.slurm.end(hub.slurm.newest("student42").number)
+    expect(last_page(page)).to_contain_text("This session has ended", timeout=60_000)
+    picture(page, "lab-over-dark")
+    assert ours(page) == []
 
 
 def test_a_session_whose_node_failed_leads_to_the_reason(lab, hub, picture):
@@ -215,10 +225,15 @@ def test_what_cannot_be_saved_under_its_name_is_saved_beside_it(lab, sessions, w
     # JupyterLab takes what is a second younger for its own.
     os.utime(notes, (notes.stat().st_atime, notes.stat().st_mtime + 10))
     sessions.warn("student04")
-    copy = wait_for(lambda: list(home.glob("notes.unsaved-*.txt")), "a copy", 60)
-    assert copy[0].read_text() == "first and mine"
+    [copy] = wait_for(lambda: list(home.glob("notes.unsaved-*.txt")), "a copy", 60)
+    assert copy.read_text() == "first and mine"
     assert (home / "notes.txt").read_text() == "somebody else's"
     expect(toast(page, "could not be saved")).to_be_visible()
+    # From now on it is tried every ten seconds, to the end.
+    written = copy.stat().st_mtime
+    wait_for(lambda: copy.stat().st_mtime > written, "the copy to be written again", 60)
+    assert list(home.glob("notes.unsaved-*.txt")) == [copy]
+    expect(toast(page, "could not be saved")).to_have_count(1)
 
 
 # The answer that tells the first save what it wrote comes late; the file is written already.

@@ -55,13 +55,44 @@ def test_home_shows_each_session_with_node_time_and_gpu(hub, seat, looks_right, 
     main = page.locator("main")
     expect(main).to_contain_text("1 GPU (tesla)")
     expect(main).to_contain_text("Runs on localhost")
-    expect(main).to_contain_text("Session session-2")
+    expect(main).to_contain_text("Named session-2")
     expect(page.get_by_role("button", name="Open")).to_have_count(2)
     expect(page.get_by_role("button", name="Start another session")).to_be_visible()
     looks_right(page, "home")
     page.get_by_role("button", name="End").last.click()
     wait_for(lambda: page.get_by_role("button", name="End", exact=True).count() == 1, "one session to be left", 60)
     assert [job.state for job in hub.slurm.jobs.values() if job.account.name == "student01"] == ["RUNNING", "CANCELLED"]
+
+
+def test_teacher_and_owner_see_a_gpus_use_without_loading_anew(hub, seat, wait_for):
+    _, job = start(hub, "student11", "one-gpu")
+    start(hub, "student12")
+    teacher, owner = seat("teacher01"), seat("student11")
+    sees(teacher, f"{hub.url}/hub/overview", "student12", wait_for)
+    sees(owner, f"{hub.url}/hub/home", "GPU use: not known", wait_for)
+    use = teacher.get_by_role("row").filter(has_text="student11").locator("[data-label='GPU use']")
+    expect(use).to_have_text("not known")
+    # Of a session without a GPU there is nothing to know.
+    expect(teacher.get_by_role("row").filter(has_text="student12").locator("[data-label='GPU use']")).to_be_empty()
+    teacher.get_by_label("Choose student11's session").check()
+    told = {"gpus": [{"use_percent": 93, "memory_used_mb": 3072, "memory_mb": 16384}]}
+    assert tells_use(hub, job, told) == 204
+    # As both pages do each half a minute.
+    for page in (teacher, owner):
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(use).to_have_text("93 %, 3.0 of 16 GB")
+    expect(owner.locator("#session-running")).to_contain_text("GPU use: 93 %, 3.0 of 16 GB")
+    expect(teacher.get_by_label("Choose student11's session")).to_be_checked()
+    start(hub, "student13")
+    teacher.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(teacher.get_by_label("Choose student13's session")).not_to_be_checked()
+    expect(teacher.get_by_label("Choose student11's session")).to_be_checked()
+
+
+def tells_use(hub, job, told):
+    """Tell the hub of GPUs' use, as a session's own token does; return the status."""
+    headers = {"Authorization": f"token {job.order['environment']['JUPYTERHUB_API_TOKEN']}"}
+    return hub.browser().post(f"{hub.url}/hub/api/davide/gpu-use", json=told, headers=headers, timeout=30).status_code
 
 
 def test_home_says_that_slurm_does_not_answer_and_stays_fast(hub, seat, looks_right, wait_for):

@@ -48,12 +48,12 @@ def test_waiting_is_told_with_all_there_is_to_know(hub, seat, looks_right):
     page = seat("student01")
     job = waits(hub, page, "student01", "Priority", start=str(int(time.time()) + 1200))
     expect(page.locator("#session-news")).to_have_text(
-        f"Job {job.number} is in the queue: others are before you in the queue", timeout=30_000
+        f"Job {job.number} waits: others are before you in the queue", timeout=30_000
     )
     expect(page.locator("#session-advice")).to_contain_text("A smaller profile may start sooner")
     expect(fact(page, "job")).to_have_text(job.number)
     expect(fact(page, "reason")).to_have_text("Priority")
-    expect(fact(page, "place")).to_have_text("1, of 1 that wait from this hub")
+    expect(fact(page, "place")).to_have_text("1 of 1 who wait here")
     expect(fact(page, "since")).to_have_text(re.compile(r"^2:\d\d$"))
     expect(fact(page, "starts")).to_have_text(re.compile(r"\d\d?:\d\d"))
     looks_right(page, "waiting")
@@ -127,7 +127,7 @@ def test_slurm_does_not_answer_while_a_session_starts(hub, seat, looks_right):
     expect(news).to_contain_text("Your session is submitted as soon as it does", timeout=30_000)
     looks_right(page, "slurm-silent-at-the-start")
     hub.slurm.silent = False
-    expect(news).to_contain_text("is in the queue", timeout=60_000)
+    expect(news).to_contain_text("waits: ", timeout=60_000)
     page.get_by_role("button", name="Cancel").click()
     page.wait_for_url("**/hub/spawn")
 

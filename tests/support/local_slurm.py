@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
-import socketserver
 import subprocess
-import sys
 import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psutil
 
-COMMANDS = ("sbatch", "squeue", "scancel", "sacct")
+from support.slurm_commands import Answer, SlurmCommands
+
 NODE = "node01"
-_UNREACHABLE = "slurm_load_jobs error: Unable to contact slurm controller (connect failure)\n"
-_COMMAND = """#!{python} -IS
-import json, os, pathlib, socket, sys
-name = pathlib.Path(sys.argv[0]).name
-given = sys.stdin.read() if name == "sbatch" else ""
-with socket.socket(socket.AF_UNIX) as slurm:
-    slurm.connect({socket!r})
-    slurm.sendall(json.dumps([[name, *sys.argv[1:]], given, dict(os.environ)]).encode() + b"\\n")
-    code, out, err = json.loads(slurm.makefile().read())
-sys.stdout.write(out)
-sys.stderr.write(err)
-sys.exit(code)
-"""
 _HEADERS = {
     "i": "JOBID", "T": "STATE", "B": "EXEC_HOST", "U": "UID", "P": "PARTITION", "Q": "PRIORITY", "V": "SUBMIT_TIME",
     "S": "START_TIME", "e": "END_TIME", "r": "REASON",
@@ -71,7 +55,7 @@ class LocalJob:
         return []
 
 
-class LocalSlurm:
+class LocalSlurm(SlurmCommands):
     """A queue and one node.
 
     Attributes
@@ -82,29 +66,14 @@ class LocalSlurm:
         Whether jobs wait, and by which of Slurm's reasons.
     refuses
         What sbatch says instead of taking a job.
-    silent
-        Whether the controller is out of reach.
-    asked
-        All commands.
     """
 
+    names = ("sbatch", "squeue", "scancel", "sacct")
+
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self.jobs: dict[str, LocalJob] = {}
         self.full = self.refuses = ""
-        self.silent = False
-        self.asked: list[list[str]] = []
-        self._socket = folder / "slurm"
-
-    def start(self) -> None:
-        """Put the commands into `folder`/bin, and answer them."""
-        (self.folder / "bin").mkdir()
-        for name in COMMANDS:
-            program = self.folder / "bin" / name
-            program.write_text(_COMMAND.format(python=sys.executable, socket=str(self._socket)))
-            program.chmod(0o755)
-        self._listener = _Listener(str(self._socket), _handler_of(self))
-        threading.Thread(target=self._listener.serve_forever, args=(0.05,), daemon=True).start()
 
     def stop(self) -> None:
         """Answer no more, and leave nothing behind."""
@@ -112,8 +81,7 @@ class LocalSlurm:
             for process in job.processes:
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
-        self._listener.shutdown()
-        self._listener.server_close()
+        super().stop()
 
     # -- what a test does
 
@@ -181,17 +149,11 @@ class LocalSlurm:
 
     # -- the commands
 
-    def answer(self, argv: list[str], given: str, environment: dict[str, str]) -> tuple[int, str, str]:
-        """Return exit code, output and complaint of a command."""
-        self.asked.append(argv)
-        if "--version" in argv:
-            return 0, "slurm-wlm 22.05.8\n", ""
-        if self.silent:
-            return 1, "", _UNREACHABLE
-        program, *arguments = argv
+    def run_command(self, program: str, arguments: list[str], given: str, environment: dict[str, str]) -> Answer:
+        """Return what one of the four answers."""
         return getattr(self, f"_{program}")(arguments, given, environment)  # type: ignore[no-any-return]
 
-    def _sbatch(self, _arguments: list[str], script: str, environment: dict[str, str]) -> tuple[int, str, str]:
+    def _sbatch(self, _arguments: list[str], script: str, environment: dict[str, str]) -> Answer:
         if self.refuses:
             return 1, "", f"sbatch: error: {self.refuses}\n"
         number = str(1000 + len(self.jobs))
@@ -201,7 +163,7 @@ class LocalSlurm:
             self.run(number)
         return 0, f"{number}\n", ""
 
-    def _scancel(self, arguments: list[str], _given: str, _environment: dict[str, str]) -> tuple[int, str, str]:
+    def _scancel(self, arguments: list[str], _given: str, _environment: dict[str, str]) -> Answer:
         for number in arguments[1:]:
             job = self.jobs[number]
             if job.state in ("PENDING", "RUNNING"):
@@ -209,7 +171,7 @@ class LocalSlurm:
                 threading.Thread(target=self.end, args=(number, "CANCELLED"), daemon=True).start()
         return 0, "", ""
 
-    def _squeue(self, arguments: list[str], _given: str, _environment: dict[str, str]) -> tuple[int, str, str]:
+    def _squeue(self, arguments: list[str], _given: str, _environment: dict[str, str]) -> Answer:
         named = dict(one.partition("=")[::2] for one in arguments)
         letters = re.findall(r"%([A-Za-z])", named["--format"])
         rows = ["|".join(_HEADERS[letter] for letter in letters)]
@@ -220,7 +182,7 @@ class LocalSlurm:
                 rows.append("|".join(shown.get(letter, "N/A") for letter in letters))
         return 0, "\n".join(rows) + "\n", ""
 
-    def _sacct(self, arguments: list[str], _given: str, _environment: dict[str, str]) -> tuple[int, str, str]:
+    def _sacct(self, arguments: list[str], _given: str, _environment: dict[str, str]) -> Answer:
         rows = []
         for number in arguments[-1].partition("=")[2].split(","):
             if job := self.jobs.get(number):
@@ -233,19 +195,3 @@ class LocalSlurm:
         time.sleep(0.1)
         if job.state == "RUNNING":
             job.state = "COMPLETED" if code == 0 else "FAILED"
-
-
-class _Listener(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
-    daemon_threads = True
-    request_queue_size = 64
-
-
-def _handler_of(slurm: LocalSlurm) -> type[socketserver.StreamRequestHandler]:
-    class Handler(socketserver.StreamRequestHandler):
-        def handle(self) -> None:
-            order: Any = json.loads(self.rfile.readline())
-            answer = slurm.answer(*order)
-            with suppress(BrokenPipeError):
-                self.wfile.write(json.dumps(answer).encode())
-
-    return Handler

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-import socketserver
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,22 +21,11 @@ from davide_hub.broker.accounts import Account, WrongPassword
 from davide_hub.broker.owner import OwnersJob, SlurmRefused, SlurmSilent
 
 from support.cluster import ROOT
+from support.slurm_commands import UNREACHABLE, Answer, SlurmCommands
 
 PASSWORD = "made-up-password"
 NODE = "localhost"  # where jobs of ours run: the hub finds out who calls home by the node's name
 STAND_IN = ROOT / "tests/bench/files/stand_in.py"
-COMMANDS = ("squeue", "sinfo", "sacct", "scontrol", "sacctmgr")
-_UNREACHABLE = "slurm_load_jobs error: Unable to contact slurm controller (connect failure)\n"
-_COMMAND = """#!{python} -IS
-import json, pathlib, socket, sys
-with socket.socket(socket.AF_UNIX) as slurm:
-    slurm.connect({socket!r})
-    slurm.sendall(json.dumps([pathlib.Path(sys.argv[0]).name, *sys.argv[1:]]).encode() + b"\\n")
-    code, out, err = json.loads(slurm.makefile().read())
-sys.stdout.write(out)
-sys.stderr.write(err)
-sys.exit(code)
-"""
 # squeue's letters, by what is its header and which field of a job it shows.
 _COLUMNS = {
     "i": ("JOBID", "number"), "T": ("STATE", "state"), "B": ("EXEC_HOST", "node"), "U": ("UID", "uid"),
@@ -78,7 +64,7 @@ class PretendedJob:
         return (self.shown | mine | own).get(name, "N/A")
 
 
-class PretendedCluster:
+class PretendedCluster(SlurmCommands):
     """Slurm and the directory of accounts, as a test wants them.
 
     Attributes
@@ -87,41 +73,29 @@ class PretendedCluster:
         By number.
     says
         What a command prints, by its name: a text, or a function of the arguments. squeue and sacct need none.
-    asked
-        Every command of the hub's, with its arguments.
     estimates, estimated
         When Slurm would start a profile, in seconds since 1970, or what it says if never; whom that was told, and of
         which profile.
-    silent, refuses
-        Whether Slurm's controller is out of reach; what sbatch says instead of taking a job.
+    refuses
+        What sbatch says instead of taking a job.
     runs_at_once
         Whether a job that was submitted starts, and calls home.
     """
 
+    names = ("squeue", "sinfo", "sacct", "scontrol", "sacctmgr")
+
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self.jobs: dict[str, PretendedJob] = {}
         self.says: dict[str, str | Callable[[list[str]], str]] = {}
-        self.asked: list[list[str]] = []
         self.logs: dict[str, str] = {}
         self.estimates: dict[str, float | str] = {}
         self.estimated: list[str] = []
-        self.silent = self.runs_at_once = False
+        self.runs_at_once = False
         self.refuses = ""
-        self._answers = threading.Event()
-        self._answers.set()
         self._servers: dict[str, subprocess.Popen[bytes]] = {}
-        self._socket = folder / "slurm"
 
     # -- what a test does
-
-    def freeze(self) -> None:
-        """Let every command hang from now on, as a frozen controller does."""
-        self._answers.clear()
-
-    def thaw(self) -> None:
-        """Answer again."""
-        self._answers.set()
 
     def run(self, number: str) -> None:
         """Let a job start, and its server call home."""
@@ -147,33 +121,14 @@ class PretendedCluster:
 
     # -- the commands that the hub runs
 
-    def start(self) -> None:
-        """Put the commands into `folder`/bin and answer them."""
-        (self.folder / "bin").mkdir()
-        for name in COMMANDS:
-            program = self.folder / "bin" / name
-            program.write_text(_COMMAND.format(python=sys.executable, socket=str(self._socket)))
-            program.chmod(0o755)
-        self._listener = _Listener(str(self._socket), _handler_of(self))
-        threading.Thread(target=self._listener.serve_forever, args=(0.05,), daemon=True).start()
-
     def stop(self) -> None:
         """Answer no more, and leave no server behind."""
-        self.thaw()
-        self._listener.shutdown()
-        self._listener.server_close()
+        super().stop()
         for number in list(self._servers):
             self.lose_server(number)
 
-    def answer(self, argv: list[str]) -> tuple[int, str, str]:
-        """Return exit code, output and complaint of a command."""
-        self.asked.append(argv)
-        self._answers.wait()
-        program, *arguments = argv
-        if "--version" in arguments:
-            return 0, "slurm 22.05.8\n", ""
-        if self.silent:
-            return 1, "", _UNREACHABLE
+    def run_command(self, program: str, arguments: list[str], _given: str, _environment: dict[str, str]) -> Answer:
+        """Return what `says` has of a command, or the queue."""
         if program == "squeue":
             return 0, self._queue(arguments), ""
         said = self.says.get(program, "")
@@ -192,7 +147,7 @@ class PretendedCluster:
     def submit(self, account: Account, order: dict[str, Any]) -> str:
         """Take a job."""
         if self.silent:
-            raise SlurmSilent(_UNREACHABLE)
+            raise SlurmSilent(UNREACHABLE)
         if self.refuses:
             raise SlurmRefused(f"Slurm refused the session: {self.refuses}")
         number = str(1000 + len(self.jobs))
@@ -204,7 +159,7 @@ class PretendedCluster:
     def estimate(self, account: Account, script: str) -> float:
         """Say when a script would start."""
         if self.silent:
-            raise SlurmSilent(_UNREACHABLE)
+            raise SlurmSilent(UNREACHABLE)
         profile = script.split(" on profile ")[1].split(",")[0]
         self.estimated.append(f"{account.name} {profile}")
         told = self.estimates.get(profile)
@@ -215,7 +170,7 @@ class PretendedCluster:
     def owners_jobs(self, account: Account) -> list[OwnersJob]:
         """Return a user's jobs."""
         if self.silent:
-            raise SlurmSilent(_UNREACHABLE)
+            raise SlurmSilent(UNREACHABLE)
         mine = (job for job in self.jobs.values() if job.account.name == account.name)
         return [
             OwnersJob(job.number, job.state, job.node, job.reason, account.uid, "N/A", job.order["mark"])
@@ -225,7 +180,7 @@ class PretendedCluster:
     def cancel(self, _account: Account, numbers: list[str]) -> None:
         """End jobs."""
         if self.silent:
-            raise SlurmSilent(_UNREACHABLE)
+            raise SlurmSilent(UNREACHABLE)
         for number in numbers:
             if self.jobs[number].state in ("PENDING", "RUNNING"):
                 self.end(number, "CANCELLED")
@@ -266,18 +221,3 @@ def find_account(name: str) -> Account:
 def _check_password(_account: Account, password: str, _service: str) -> None:
     if password != PASSWORD:
         raise WrongPassword
-
-
-class _Listener(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
-    daemon_threads = True
-    request_queue_size = 64
-
-
-def _handler_of(cluster: PretendedCluster) -> type[socketserver.StreamRequestHandler]:
-    class Handler(socketserver.StreamRequestHandler):
-        def handle(self) -> None:
-            answer = cluster.answer(json.loads(self.rfile.readline()))
-            with suppress(BrokenPipeError):  # the hub has lost its patience, and ended the command
-                self.wfile.write(json.dumps(answer).encode())
-
-    return Handler

@@ -47,6 +47,8 @@ configure(
     state=here,
     tls=here / "tls",
     broker=here / "socket",
+    passfile=here / "database.pgpass",
+    metrics_token=here / "metrics-token",
     announcement=here / "announcement.json",
 )
 c.JupyterHub.log_level = LOG_LEVEL
@@ -72,9 +74,9 @@ class RealHub:
 
     process: int
 
-    def __init__(self, url: str, folder: Path, slurm: PretendedCluster, broker: Verbs, log_level: str) -> None:
+    def __init__(self, url: str, folder: Path, slurm: PretendedCluster, broker: Verbs, command: list[str]) -> None:
         self.url, self.folder, self.slurm, self.broker = url, folder, slurm, broker
-        self._log_level = log_level
+        self._command = command
         self.log = folder / "log"
         self._hub = ExitStack()
 
@@ -82,7 +84,7 @@ class RealHub:
         """Start the hub itself, and wait until it answers."""
         path = f"{self.folder / 'bin'}:{os.environ['PATH']}"
         self._hub = ExitStack()
-        process = self._hub.enter_context(_running(self.log, _hub(self.folder, self._log_level), PATH=path))
+        process = self._hub.enter_context(_running(self.log, self._command, PATH=path))
         self.process = process.pid
         _wait_until_it_answers(self, process)
 
@@ -125,7 +127,10 @@ def xsrf(browser: requests.Session) -> str:
 
 @contextmanager
 def real_hub(
-    folder: Path, change: Callable[[dict[str, Any]], object] = dict, log_level: str = "DEBUG"
+    folder: Path,
+    change: Callable[[dict[str, Any]], object] = dict,
+    log_level: str = "DEBUG",
+    python: str = sys.executable,
 ) -> Iterator[RealHub]:
     """Start broker, proxy and hub; end them afterwards.
 
@@ -137,6 +142,8 @@ def real_hub(
         Changes the site's facts (those of the local cluster) before anything reads them.
     log_level
         How much the hub tells in its log.
+    python
+        The environment that the hub itself runs in.
     """
     ports = free_ports(3)
     url = f"https://localhost:{ports[0]}"
@@ -150,7 +157,7 @@ def real_hub(
         patch.setattr(server, "peer_uid", lambda _connection: HUB_UID)
         slurm.start()
         stack.callback(slurm.stop)
-        hub = RealHub(url, folder, slurm, stack.enter_context(_broker(folder)), log_level)
+        hub = RealHub(url, folder, slurm, stack.enter_context(_broker(folder)), _hub(folder, log_level, python))
         stack.enter_context(_running(folder / "proxy.log", _proxy(folder, ports)))
         stack.callback(hub.end)
         hub.run()
@@ -215,10 +222,10 @@ def _running(log: Path, command: list[str], **environment: str) -> Iterator[subp
             process.terminate()
 
 
-def _hub(folder: Path, log_level: str) -> list[str]:
+def _hub(folder: Path, log_level: str, python: str) -> list[str]:
     config = folder / "config.py"
     config.write_text(f"HERE, LOG_LEVEL = {str(folder)!r}, {log_level!r}\n{CONFIG}")
-    return [sys.executable, "-m", "davide_hub.app", "--config", str(config)]
+    return [python, "-m", "davide_hub.app", "--config", str(config)]
 
 
 def _proxy(folder: Path, ports: list[int]) -> list[str]:

@@ -29,6 +29,8 @@ class FakeHub:
         Paths of the sessions that were to be ended.
     activity
         Times of last activity that were told.
+    uses
+        What was told of the use of GPUs.
     failures
         How many call-homes to answer with 503 first, as a hub that is starting would.
     tls
@@ -39,6 +41,7 @@ class FakeHub:
         self.calls: list[dict[str, object]] = []
         self.ended: list[str] = []
         self.activity: list[str] = []
+        self.uses: list[dict[str, object]] = []
         self.failures = failures
         self.heard = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler_of(self))
@@ -90,6 +93,9 @@ def _handler_of(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
                 self._answer(403, {})
             elif self.path == "/hub/api/davide/call-home":
                 self._call_home(body)
+            elif self.path == "/hub/api/davide/gpu-use":
+                hub.uses.append(body)
+                self._answer(204, {})
             else:
                 hub.activity.append(body["last_activity"])
                 self._answer(200, {})

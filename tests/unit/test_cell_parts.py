@@ -12,7 +12,12 @@ import numpy as np
 import pytest
 from davide_course.cell import place, queue, rank, screen, values
 from davide_course.cell.folder import Folder, Tail, write_in_place
+from davide_course.cell.queue import Look
 from davide_course.cell.screen import State
+from davide_hub.reasons import explain
+from davide_hub.states import Job
+from davide_hub.states import Phase as HubPhase
+from davide_hub.texts import texts_of
 
 
 def there_and_back(tmp_path: Path, value: object) -> object:
@@ -244,3 +249,15 @@ def test_only_a_final_state_proves_an_end(
     answers(monkeypatch, squeue=squeue, sacct=sacct)
     found = queue.look("7")
     assert (found.phase, found.state) == (phase, state)
+
+
+# -- what Slurm says, in the hub's words
+
+
+@pytest.mark.parametrize("reason", (Path(__file__).parent / "data/job-reasons-25.05.txt").read_text().split())
+def test_a_cell_says_of_a_reason_what_the_hub_says(reason: str) -> None:
+    assert Look("waiting", "PENDING", reason).why == explain(Job(HubPhase.WAITING, "PENDING", reason=reason)).why
+
+
+def test_the_hubs_words_are_read_without_yaml() -> None:
+    assert queue.words() == texts_of("reasons")

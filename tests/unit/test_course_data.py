@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from pathlib import Path
 
@@ -18,7 +19,7 @@ def test_the_digits_are_split_as_the_numbers_of_the_lessons_were_measured() -> N
 
 
 def test_an_unknown_mode_names_the_choice() -> None:
-    with pytest.raises(data.DatasetError, match='choose "fast" or "full" in the lesson\'s first cell'):
+    with pytest.raises(data.DatasetError, match='choose "fast", "full" or "fashion" in the lesson\'s'):
         data.load_images("slow")
 
 
@@ -58,3 +59,45 @@ def test_staged_data_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert (images.train.shape, images.test.shape, images.shape) == ((20, 784), (10, 784), (28, 28))
     assert images.train.max() <= 1
     assert images.train_labels.dtype == np.int64
+
+
+def test_missing_garments_come_with_the_command_that_stages_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAVIDE_DATASETS", str(tmp_path))
+    with pytest.raises(data.DatasetError, match=r"train-images-idx3-ubyte\.gz is missing") as caught:
+        data.load_images("fashion")
+    assert f"cp -r /usr/share/datasets/fashion-mnist {tmp_path}  (unpacked, sha256 " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"no gzip file",
+        gzip.compress(b"other images"),
+        gzip.compress(b"half")[:-9],
+        gzip.compress(b"bent")[:10] + b"bent",
+    ],
+)
+def test_damaged_garments_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    monkeypatch.setenv("DAVIDE_DATASETS", str(tmp_path))
+    (tmp_path / "fashion-mnist").mkdir()
+    (tmp_path / "fashion-mnist/train-images-idx3-ubyte.gz").write_bytes(content)
+    with pytest.raises(data.DatasetError, match=r"is damaged.*apt-get install"):
+        data.load_images("fashion")
+
+
+def test_staged_garments_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAVIDE_DATASETS", str(tmp_path))
+    (tmp_path / "fashion-mnist").mkdir()
+    sums = {}
+    for name in data.FASHION_SHA256:
+        count = 20 if name.startswith("train") else 10
+        content = bytes(16) + bytes([255]) * 784 * count if "images" in name else bytes(8) + bytes(range(count))
+        (tmp_path / "fashion-mnist" / name).write_bytes(gzip.compress(content))
+        sums[name] = hashlib.sha256(content).hexdigest()
+    monkeypatch.setattr(data, "FASHION_SHA256", sums)
+    images = data.load_images("fashion")
+    assert (images.train.shape, images.test.shape, images.shape) == ((20, 784), (10, 784), (28, 28))
+    assert images.train.min() == 1
+    assert list(images.test_labels) == list(range(10))

@@ -5,10 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+import sys
 from pathlib import Path
 
 import pytest
-from davide_hub.database import Checkpointer, checkpoint, tune
+import yaml
+from davide_hub.configure import configure
+from davide_hub.database import Checkpointer, checkpoint, postgresql, require_driver, tune
+from davide_hub.facts import Database, FactsError, load_site
+from sqlalchemy.engine import make_url
+from traitlets.config import Config
+
+LOCAL = Path(__file__).resolve().parents[2] / "ansible/inventory/local/group_vars/all/site.yml"
+POSTGRESQL = Database(host="db01", name="davide_hub", user="hub", authority="/etc/davide-hub/db.crt")
 
 
 @pytest.fixture
@@ -78,3 +87,52 @@ def test_a_checkpoint_that_fails_is_in_the_log_and_ends_nothing(tmp_path, caplog
 
 def test_another_database_makes_its_own():
     asyncio.run(asyncio.wait_for(Checkpointer("postgresql://hub@host/hub").run(), timeout=5))
+
+
+# -- where it is
+
+
+def test_without_the_fact_it_is_a_file_of_the_hubs(tmp_path):
+    made = Config()
+    configure(made, load_site(LOCAL), state=tmp_path)
+    assert made.JupyterHub.db_url == f"sqlite:///{tmp_path}/jupyterhub.sqlite"
+
+
+def test_the_address_of_a_postgresql_says_all_that_libpq_needs_and_no_password():
+    found = make_url(postgresql(POSTGRESQL, Path("/etc/davide-hub/database.pgpass")))
+    assert (found.drivername, found.username, found.host, found.port) == ("postgresql+psycopg", "hub", "db01", 5432)
+    assert (found.database, found.password) == ("davide_hub", None)
+    assert found.query["passfile"] == "/etc/davide-hub/database.pgpass"
+    assert (found.query["sslmode"], found.query["sslrootcert"]) == ("verify-full", "/etc/davide-hub/db.crt")
+    assert found.query["options"] == "-cstatement_timeout=10s -clock_timeout=1s"
+
+
+def test_alembics_file_takes_the_address_as_it_is():
+    """It goes into a file in which a percent sign would begin a reference."""
+    assert "%" not in postgresql(POSTGRESQL, Path("/etc/davide-hub/database.pgpass"))
+
+
+def test_a_driver_that_is_not_there_is_a_sentence(monkeypatch, tmp_path):
+    # What the import system takes for a module that can't be imported.
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(FactsError, match=r"can't be loaded .*install the system's libpq5"):
+        require_driver(tmp_path / "pgpass")
+
+
+def test_a_password_that_is_not_there_is_a_sentence(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "psycopg", object())
+    with pytest.raises(FactsError, match="write jupyterhub_database_password into a vault"):
+        require_driver(tmp_path / "pgpass")
+
+
+@pytest.mark.parametrize("facts", [{"host": "db01"}, {"host": "127.0.0.1"}, {"host": "db01", "authority": "/a.crt"}])
+def test_a_database_elsewhere_needs_somebody_who_vouches_for_it(tmp_path, facts):
+    site = yaml.safe_load(LOCAL.read_text())
+    site["site"]["database"] = facts | {"name": "davide_hub", "user": "hub"}
+    path = tmp_path / "site.yml"
+    path.write_text(yaml.safe_dump(site))
+    if facts == {"host": "db01"}:
+        with pytest.raises(FactsError, match=r"site.database.*write authority"):
+            load_site(path)
+    else:
+        assert load_site(path).database.host == facts["host"]

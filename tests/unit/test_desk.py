@@ -86,7 +86,7 @@ def test_a_reservation_that_begins_later_is_told_with_its_time():
 
 def test_a_reservation_that_slurm_has_not_is_told():
     told = figures(Slurm(), reservation="of-last-year")["profiles"]["one-gpu"]
-    assert (told["kind"], told["start"]) == ("never", "not as it is: Slurm has no reservation of-last-year")
+    assert (told["kind"], told["start"]) == ("never", "never with this choice: Slurm has no reservation of-last-year")
 
 
 @pytest.mark.parametrize(

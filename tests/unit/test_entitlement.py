@@ -11,29 +11,13 @@ from davide_hub.hostlist import host_names
 from davide_hub.questions import Outcome, SlurmSilent
 
 DATA = Path(__file__).parent / "data"
-ASSOCIATIONS = """Cluster|Account|User|QOS
-davide|root||normal
-davide|root|root|normal
-davide|tra26_davide||normal
-davide|tra26_davide|student01|normal
-davide|ai26_thesis|student01|high,normal
-davide|ai26_thesis|student02|normal
-other|elsewhere|student01|normal
-"""
-RESERVATIONS = (
-    "ReservationName=dl-course StartTime=2026-03-02T09:00:00 EndTime=2026-03-02T13:00:00 Duration=04:00:00 "
-    "Nodes=gpu[01-02] NodeCnt=2 CoreCnt=32 Features=(null) PartitionName=dvd_usr_prod Flags= TRES=cpu=32 "
-    "Users=(null) Groups=(null) Accounts=tra26_davide Licenses=(null) State=INACTIVE BurstBuffer=(null) Watts=n/a "
-    "MaxStartDelay=(null) \n"
-    "ReservationName=root_1 StartTime=2026-03-02T12:00:00 EndTime=2026-03-02T14:00:00 Duration=02:00:00 "
-    "Nodes=gpu01 NodeCnt=1 CoreCnt=16 Features=(null) PartitionName=(null) Flags=MAINT,SPEC_NODES TRES=cpu=16 "
-    "Users=root Groups=(null) Accounts=(null) Licenses=(null) State=INACTIVE BurstBuffer=(null) Watts=n/a "
-    "MaxStartDelay=(null) \n"
-)
-NOON = time.mktime((2026, 3, 2, 12, 0, 0, 0, 0, -1))
+# As the local cluster's commands printed it (Slurm 22.05.8), with an account and reservations that were made for it.
+ASSOCIATIONS = (DATA / "sacctmgr-users-22.05.txt").read_text()
+RESERVATIONS = (DATA / "scontrol-reservations-whose-22.05.txt").read_text()
+TEN, TWELVE = (time.mktime((2026, 11, 30, hour, 0, 0, 0, 0, -1)) for hour in (10, 12))
 
 
-def may(user, now=NOON, reservations=RESERVATIONS):
+def may(user, now=TEN, reservations=RESERVATIONS):
     read = read_reservations(Outcome(0, reservations))
     return allowed(user, "tra26_davide", read_associations(Outcome(0, ASSOCIATIONS), "davide"), read, now)
 
@@ -41,32 +25,37 @@ def may(user, now=NOON, reservations=RESERVATIONS):
 def test_accounts_are_the_users_own_on_this_cluster_and_the_usual_one_is_first():
     assert may("student01").accounts == ("tra26_davide", "ai26_thesis")
     assert may("student01").qos == {"tra26_davide": ("normal",), "ai26_thesis": ("high", "normal")}
-    assert may("student02").accounts == ("ai26_thesis",)
+    assert may("student02").accounts == ("tra26_davide", "ai26_thesis")
 
 
 def test_who_is_not_listed_has_the_usual_account():
-    assert may("student07").accounts == ("tra26_davide",)
+    assert may("student99").accounts == ("tra26_davide",)
+
+
+def test_what_another_cluster_has_is_not_offered():
+    read = read_associations(Outcome(0, ASSOCIATIONS.replace("davide|ai26", "other|ai26")), "davide")
+    assert list(read["student01"]) == ["tra26_davide"]
 
 
 def test_a_reservation_is_offered_to_its_accounts_and_users():
-    assert [one.name for one in may("student01").reservations] == ["dl-course"]
-    assert [one.name for one in may("student02").reservations] == []
+    assert [one.name for one in may("student02").reservations] == ["dl-course", "not-for-all", "shut-out"]
+    assert [one.name for one in may("student03").reservations] == ["dl-course", "shut-out"]
     assert [one.name for one in may("root").reservations] == ["root_1"]
 
 
 def test_a_user_who_is_shut_out_of_a_reservation_is_not_offered_it():
-    text = RESERVATIONS.replace("Users=(null)", "Users=-student01")
-    assert may("student01", reservations=text).reservations == ()
+    assert [one.name for one in may("student01").reservations] == ["dl-course", "not-for-all"]
 
 
 def test_a_reservation_that_is_over_is_offered_to_nobody():
-    assert may("student01", now=NOON + 3601).reservations == ()
+    assert [one.name for one in may("student02", now=TWELVE).reservations] == ["dl-course"]
 
 
 def test_a_reservation_knows_its_nodes_and_hours():
-    [course, _] = read_reservations(Outcome(0, RESERVATIONS))
+    course, *_ = read_reservations(Outcome(0, RESERVATIONS))
     assert course.nodes == {"gpu01", "gpu02"}
-    assert (course.start, course.end) == (NOON - 3 * 3600, NOON + 3600)
+    assert course.start == time.mktime((2026, 11, 30, 10, 38, 49, 0, 0, -1))
+    assert course.end - course.start == 4 * 3600
 
 
 @pytest.mark.parametrize(

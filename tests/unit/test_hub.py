@@ -418,8 +418,9 @@ def test_the_home_page_tells_that_slurm_is_silent(silent):
 
 
 SHOWN = Shown(
-    "student01", "", "running", "One GPU", "1 GPU (tesla)", "gpu01", "17", "", "", "14:00", "1 h 5 min left", "now"
-)
+    "student01", "", "running", "One GPU", "1 GPU (tesla)", "50 %, 3.0 of 16 GB", "gpu01", "17", "", "", "14:00",
+    "1 h 5 min left", "now",
+)  # fmt: skip
 
 
 def home(*sessions: Shown, **values) -> str:
@@ -432,7 +433,8 @@ def home(*sessions: Shown, **values) -> str:
 def test_the_home_page_offers_to_open_and_end_what_runs():
     html = " ".join(home(SHOWN).split())
     assert "Runs on gpu01, job 17" in html
-    assert "<span>1 GPU (tesla)</span> <span>1 h 5 min left</span>" in html
+    facts = ("1 GPU (tesla)", "GPU use: 50 %, 3.0 of 16 GB", "1 h 5 min left")
+    assert " ".join(f"<span>{one}</span>" for one in facts) in html
     assert 'data-stop-url="/hub/api/users/student01/server"' in html
 
 

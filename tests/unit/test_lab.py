@@ -5,9 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
-from davide_lab import bundle, toolbox
+from davide_lab import bundle, parts, toolbox
 from davide_lab.__main__ import main
 from davide_lab.accounts import password
 from davide_lab.base import configured_mirror, require_room
@@ -174,9 +175,20 @@ def test_what_the_system_refuses_is_told_in_a_sentence(root, monkeypatch, capsys
 
 
 def test_every_part_of_the_suite_runs_once_whatever_is_chosen():
-    for chosen in (list(PARTS), ["model"], ["walltime", "browser"], ["faults", "fuzz"]):
+    for chosen in (list(PARTS), ["model"], ["browser", "attacks"], ["faults", "fuzz"]):
         turns = in_turn(chosen)
         ran = [name for first, companions in turns for name in (first, *companions)]
         assert sorted(ran) == sorted(set(chosen) - {"check"})
     assert dict(in_turn(list(PARTS)))["faults"] == ["model", "fuzz"]
     assert in_turn(["model"]) == [("model", [])]
+
+
+def test_the_suite_checks_while_the_cluster_comes_up(monkeypatch, tmp_path, capsys):
+    both = threading.Barrier(2, timeout=20)
+    monkeypatch.setattr(parts, "check", lambda _root: int(both.wait() < 0))
+    monkeypatch.setattr(parts.up, "up", lambda _root: both.wait())
+    monkeypatch.setattr(parts, "run_pytest", lambda _root, name, *_: parts.Outcome(name, 0, 1.0, passed=2))
+    assert parts.suite(tmp_path, ["check", "attacks"]) == 0
+    told = capsys.readouterr().out
+    assert [row.split()[0] for row in told.splitlines() if "all right" in row] == ["check", "up", "attacks"]
+    assert "2 passed, 0 failed" in told

@@ -6,6 +6,7 @@ The browser is one of ours, which shows the proxy's certificate.
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import sqlite3
@@ -36,6 +37,7 @@ from support.provider import SECRET, Provider
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCAL = ROOT / "ansible/inventory/local/group_vars/all/site.yml"
+METRICS_TOKEN = "made-up-token-of-prometheus"
 CONFIG = """
 from pathlib import Path
 from jupyterhub.proxy import Proxy
@@ -55,7 +57,13 @@ doorkeeper._EVERY_SECONDS = 0.5
 here = Path(HERE)
 c = get_config()
 configure(
-    c, load_site(here / "site.yml"), state=here, tls=here / "tls", broker=here / "socket", far_tls=here / "broker-tls"
+    c,
+    load_site(here / "site.yml"),
+    state=here,
+    tls=here / "tls",
+    broker=here / "socket",
+    far_tls=here / "broker-tls",
+    metrics_token=here / "metrics-token",
 )
 c.JupyterHub.proxy_class = NoProxy
 c.JupyterHub.log_level = "DEBUG"
@@ -98,6 +106,7 @@ def way(tmp_path_factory, request):
     with Provider() as provider:
         far_port = _free_port() if request.param == "tls" else None
         url = _write_site(folder, provider, far_port)
+        (folder / "metrics-token").write_text(METRICS_TOKEN)
         site = SiteFile(folder / "site.yml")
         keeper = SessionKeeper(
             site.read,
@@ -373,6 +382,51 @@ def _saved_state(way, user):
             (user,),
         )
         return str(rows.fetchall())
+
+
+def events(way) -> list[dict]:
+    return [json.loads(line) for line in way.log.read_text().splitlines() if line.startswith("{")]
+
+
+def test_from_a_request_to_its_job_there_is_a_line_of_json_for_each_event(way, wait_for):
+    browser = way.browser()
+    way.log_in(browser)
+    token = _own_token(way, browser, "student01")
+    answer = _ask(way, token, "POST", "users/student01/servers/told", {"profile": "no-gpu"})
+    number = answer.headers["X-Request-Id"]
+
+    def of_it() -> dict[str, dict]:
+        return {line["event"]: line for line in events(way) if line.get("request") == number}
+
+    wait_for(lambda: {"request", "session.submitted"} <= of_it().keys(), "the start is not told")
+    asked, submitted, request = (of_it()[name] for name in ("session.asked", "session.submitted", "request"))
+    assert (asked["user"], asked["server"], asked["profile"]) == ("student01", "told", "no-gpu")
+    assert submitted["session"] == asked["session"]
+    assert submitted["job"] in {job.number for job in way.slurm.jobs(find_account("student01"))}
+    assert (request["method"], request["path"]) == ("POST", "/hub/api/users/student01/servers/told")
+    assert (request["status"], request["user"]) == (answer.status_code, "student01")
+    ended = _ask(way, token, "DELETE", "users/student01/servers/told").headers["X-Request-Id"]
+    wait_for(
+        lambda: [one for one in events(way) if (one["event"], one.get("request")) == ("session.ended", ended)],
+        "the end is not told",
+    )
+
+
+def test_a_refusal_has_its_number_too(way, wait_for):
+    number = way.browser().post(f"{way.url}/hub/api/users", timeout=30).headers["X-Request-Id"]
+    # It is told once the answer is on its way.
+    (line,) = wait_for(lambda: [one for one in events(way) if one.get("request") == number], "the refusal is not told")
+    assert (line["status"], line["event"]) == (403, "request")
+
+
+def test_the_token_of_the_metrics_opens_the_metrics_and_nothing_else(way):
+    answer = _ask(way, METRICS_TOKEN, "GET", "metrics")
+    assert answer.status_code == 200
+    assert 'davide_sessions{profile="one-gpu",state="running"}' in answer.text
+    assert 'davide_slurm_query_seconds_count{question="queue"}' in answer.text
+    asked = [_ask(way, METRICS_TOKEN, "GET", path).status_code for path in ("users", "proxy", "users/student01")]
+    assert asked == [403, 403, 403]
+    assert way.browser().get(f"{way.url}/hub/metrics", timeout=30).status_code == 403
 
 
 def test_no_token_of_the_provider_is_in_the_hubs_log(way):

@@ -70,6 +70,12 @@ def test_the_folder_to_copy_is_good_and_names_what_is_not_yours_yet(own, capsys)
     assert told.rstrip().endswith("all right")
 
 
+def test_a_database_needs_a_password_that_is_not_there_yet(own):
+    facts = "site:\n  database: {host: 127.0.0.1, name: davide_hub, user: davide_hub}\n"
+    edit(own, "site:\n", facts)
+    assert "jupyterhub_oidc_client_secret and jupyterhub_database_password there" in "".join(sites._notes(own))
+
+
 def test_a_wrong_fact_is_told_with_its_key_and_nothing_else_is_tried(own, capsys):
     edit(own, "      memory_gb: 480\n", "      memory_gb: 999\n")
     assert sites.check_site(TOP, str(own)) == 1

@@ -121,3 +121,11 @@ def test_a_provider_of_log_ins_needs_the_hubs_secret_there(site):
     assert status == 0, output
     assert touched
     assert "made-up-secret" not in output
+
+
+def test_a_database_needs_the_hubs_password_there(site):
+    facts = "  database: {host: 127.0.0.1, name: davide_hub, user: davide_hub}\n  group: davide #"
+    status, output, touched = site(SITE, "  group: davide #", facts)
+    assert status != 0
+    assert "jupyterhub_database_password is not set" in output
+    assert not touched

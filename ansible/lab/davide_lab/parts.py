@@ -19,6 +19,7 @@ from davide_lab.say import Problem, line, minutes
 from davide_lab.toolbox import install_packages
 
 FUZZ_REQUESTS = 200_000
+OPERATIONS_PACKAGES = ["postgresql", "prometheus"]
 BROWSER_PACKAGES = ["chromium", "fonts-dejavu-core"]
 CONTROLS = ("stock", "never_dead", "absence_is_death")
 
@@ -95,16 +96,16 @@ class Part:
     beside: str = ""
 
 
-_WALLTIME = "tests/browser/test_walltime.py"
+_BUNDLE = "tests/cluster/test_interrupted.py"
 _HEALTHY = "tests/health/test_doctor.py::test_a_healthy_cluster_is_told_to_be_and_nothing_stays_behind"
 PARTS = {
     "check": Part((), needs_cluster=False),
     "pages": Part(("tests/pages",), needs_cluster=False, needs_browser=True, beside="cluster"),
-    "cluster": Part(("tests/cluster", _HEALTHY)),
-    "browser": Part(("tests/browser", f"--ignore={_WALLTIME}"), needs_browser=True),
+    "cluster": Part(("tests/cluster", f"--ignore={_BUNDLE}", _HEALTHY, "-m", "not long")),
+    "browser": Part(("tests/browser",), needs_browser=True),
     "attacks": Part(("tests/attacks",)),
-    # Alone: all sessions have three minutes while it runs, and its training wants a processor.
-    "walltime": Part((_WALLTIME,), needs_browser=True),
+    # It needs what `up` has downloaded, and touches no host.
+    "bundle": Part((_BUNDLE,), beside="attacks"),
     "notebooks": Part(("tests/notebooks",)),
     "model": Part(("tests/model",), needs_cluster=False, beside="faults"),
     "fuzz": Part(("tests/fuzz",), needs_cluster=False, beside="faults"),
@@ -113,7 +114,7 @@ PARTS = {
 
 
 def suite(root: Path, chosen: list[str]) -> int:
-    """Run the suite or some of its parts, bringing the cluster up first where a part needs it.
+    """Run the suite or some of its parts, bringing the cluster up before where a part needs it.
 
     Returns
     -------
@@ -126,17 +127,25 @@ def suite(root: Path, chosen: list[str]) -> int:
     names = chosen or list(PARTS)
     outcomes: list[Outcome] = []
     begun = time.monotonic()
-    if "check" in names:
-        outcomes.append(Outcome("check", check(root), time.monotonic() - begun))
-    if any(PARTS[name].needs_browser for name in names):
-        install_packages(BROWSER_PACKAGES, {})
-    if any(PARTS[name].needs_cluster for name in names):
-        start = time.monotonic()
-        up.up(root)
-        outcomes.append(Outcome("up", 0, time.monotonic() - start))
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        # Beside `up`, which waits for hosts as often as it works.
+        checking = [pool.submit(checked, root)] if "check" in names else []
+        if any(PARTS[name].needs_browser for name in names):
+            install_packages(BROWSER_PACKAGES, {})
+        if any(PARTS[name].needs_cluster for name in names):
+            start = time.monotonic()
+            up.up(root)
+            outcomes.append(Outcome("up", 0, time.monotonic() - start))
+        outcomes = [*(one.result() for one in checking), *outcomes]
     for name, companions in in_turn(names):
         outcomes += run_together(root, name, companions)
     return tell(outcomes, time.monotonic() - begun)
+
+
+def checked(root: Path) -> Outcome:
+    """Run `check`, and return what it came to."""
+    start = time.monotonic()
+    return Outcome("check", check(root), time.monotonic() - start)
 
 
 def in_turn(names: list[str]) -> list[tuple[str, list[str]]]:
@@ -230,7 +239,7 @@ def other_release(root: Path) -> int:
     start = time.monotonic()
     up.up(root, "trixie")
     outcomes = [Outcome("up trixie", 0, time.monotonic() - start)]
-    outcomes += [run_pytest(root, name, PARTS[name].tests) for name in ("cluster", "browser", "walltime", "notebooks")]
+    outcomes += [run_pytest(root, name, PARTS[name].tests) for name in ("cluster", "bundle", "browser", "notebooks")]
     up.up(root, before)
     return tell(outcomes)
 
@@ -294,12 +303,28 @@ def controls(root: Path) -> int:
     return tell(outcomes)
 
 
-def lessons(root: Path) -> int:
-    """Run the numbers of every lesson for three seeds, and write them into notebooks/README.md."""
+def long_cluster(root: Path) -> int:
+    """Run the cluster's tests that the suite leaves out for the sake of its length."""
     start = time.monotonic()
     up.up(root)
     outcomes = [Outcome("up", 0, time.monotonic() - start)]
-    chosen = ("tests/notebooks/test_lessons.py", "-k", "every_seed")
+    return tell([*outcomes, run_pytest(root, "cluster", ("tests/cluster", "-m", "long"))])
+
+
+def far_broker(root: Path) -> int:
+    """Move the broker to the controller's host and back, while people work."""
+    start = time.monotonic()
+    up.up(root)
+    outcomes = [Outcome("up", 0, time.monotonic() - start)]
+    return tell([*outcomes, run_pytest(root, "far-broker", ("tests/sites/test_far_broker.py",))])
+
+
+def lessons(root: Path) -> int:
+    """Run every lesson for three seeds, whole as students get it, and in full mode; write the numbers down."""
+    start = time.monotonic()
+    up.up(root)
+    outcomes = [Outcome("up", 0, time.monotonic() - start)]
+    chosen = ("tests/notebooks/test_lessons.py", "-k", "every_seed or median or unsolved or full_mode")
     return tell([*outcomes, run_pytest(root, "lessons", chosen, {"DAVIDE_LESSONS_LONG": "yes"})])
 
 
@@ -327,6 +352,12 @@ def upgrade(root: Path) -> int:
     return tell([*outcomes, run_pytest(root, "upgrade", ("-s", "tests/upgrade"))])
 
 
+def operations(root: Path) -> int:
+    """Run the hub on a real PostgreSQL, watched by a real Prometheus; needs no cluster."""
+    install_packages(OPERATIONS_PACKAGES, {})
+    return tell([run_pytest(root, "operations", ("tests/operations",))])
+
+
 def idle(root: Path) -> int:
     """Let sessions do nothing for ten minutes, as their profile's limit is, and see who is ended."""
     start = time.monotonic()
@@ -352,8 +383,11 @@ LONG: dict[str, Callable[[Path], int]] = {
     "faults": all_faults,
     "controls": controls,
     "soak": soak,
+    "cluster": long_cluster,
+    "far-broker": far_broker,
     "lessons": lessons,
     "idle": idle,
+    "operations": operations,
     "health": health,
     "upgrade": upgrade,
     "fuzz": fuzz,

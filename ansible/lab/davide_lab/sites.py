@@ -130,10 +130,15 @@ def _notes(folder: Path) -> list[str]:
     if marked:
         lines = ", ".join(map(str, marked))
         notes.append(f'{facts_of(folder)}: made up, not yours, is what lines {lines} mark "{_MARK.lstrip("# ")}"')
-    if "kind: oidc" in text and not (folder / "group_vars/all/secrets.yml").exists():
+    needed = {
+        "jupyterhub_oidc_client_secret": "kind: oidc" in text,
+        "jupyterhub_database_password": "\n  database:" in text,
+    }
+    names = [name for name, is_needed in needed.items() if is_needed]
+    if names and not (folder / "group_vars/all/secrets.yml").exists():
         notes.append(
             f"{folder}/group_vars/all/secrets.yml is missing: before the first play, write "
-            "jupyterhub_oidc_client_secret there and encrypt it with ansible-vault"
+            f"{' and '.join(names)} there and encrypt it with ansible-vault"
         )
     return notes
 

@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import Field, ValidationError
 
-from davide_hub.facts import Architecture, Fact, FactsError, Gpu, Label, Source, Text
-from davide_hub.reading import Document, read_plain_yaml
+from davide_hub.kinds import Architecture, Fact, Gpu, Label, Source, Text
+from davide_hub.reading import Document, FactsError, read_plain_yaml
 from davide_hub.sentences import Finding, explain, sentence
 
 MODEL = "kernels/tf-cpu/kernel.yml"

@@ -7,30 +7,25 @@ kernel, a stand-in speaks in its place. A job ends here on proof only: the super
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
-import socket
-import ssl
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from davide_hub.endings import LOG_TELLS, of_job
 from davide_hub.reasons import clock, explain
 from davide_hub.states import GONE, Job, Phase
-from davide_hub.texts import text, texts_of
+from davide_hub.texts import text
 
 from davide_session.jobkernel.channels import Channels
+from davide_session.jobkernel.ending import in_words
 from davide_session.jobkernel.keys import context, make_pair, write_order
-from davide_session.jobkernel.link import Link, LinkBroken
+from davide_session.jobkernel.link import Link, LinkBroken, listen
 from davide_session.jobkernel.messages import Writer, read
-from davide_session.jobkernel.offers import Offer
-from davide_session.jobkernel.slurm_job import Charge, JobRefused, batch_script, cancel, submit
+from davide_session.jobkernel.slurm_job import JobRefused, batch_script, cancel, submit
 from davide_session.jobkernel.standin import Out, StandIn
+from davide_session.jobkernel.wanted import Wanted
 
 if TYPE_CHECKING:
     from davide_hub.slurm import SlurmView
@@ -47,9 +42,6 @@ _GONE_SECONDS = 20.0
 _ASK_AGAIN_SECONDS = (0.5, 1, 2, 4, 8, 15)
 # An interrupt that is a message comes before each restart and each shutdown too: those say so at once.
 _INTERRUPT_SECONDS = 0.5
-_LOG_LINES = 12
-# Anybody on the network may connect, and is not waited for.
-_LISTENING: Any = {"limit": 2**20, "ssl_handshake_timeout": 10}
 # Kinds of reasons, see davide_hub.reasons.
 _BY_ITSELF = frozenset({"queue", "soon", "later"})
 
@@ -61,36 +53,6 @@ class Stage(Enum):
     READY = "the kernel answers"
     EXITED = "its process has ended, and its job goes on"
     ENDED = "there is no job"
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What a kernel is to be.
-
-    Attributes
-    ----------
-    folder
-        Its own, in the home of the user; it is made and removed.
-    private
-        A folder of mode 0700 on this node's disk.
-    lost_seconds
-        After how long without its session the job ends.
-    """
-
-    kernel_id: str
-    kernel_name: str
-    language: str
-    offer: Offer
-    argv: list[str]
-    env: dict[str, str]
-    cwd: str
-    key: str = field(repr=False)
-    scheme: str
-    folder: Path
-    private: Path
-    python: str
-    charge: Charge
-    lost_seconds: float
 
 
 class Front:
@@ -215,23 +177,8 @@ class Front:
         shutil.rmtree(wanted.folder, ignore_errors=True)
         own, other = make_pair("session"), make_pair("kernel")
         self._link = Link(self._heard)
-        self._server = await self._listen(context(own, other.certificate, wanted.private, server=True))
-        order = {
-            "argv": wanted.argv,
-            "env": wanted.env,
-            "cwd": wanted.cwd,
-            "key": wanted.key,
-            "scheme": wanted.scheme,
-            "kernel_name": wanted.kernel_name,
-            "hosts": list(dict.fromkeys([*_own_names()])),
-            "port": self._server.sockets[0].getsockname()[1],
-            "certificate": other.certificate,
-            "tls_key": other.key,
-            "session_certificate": own.certificate,
-            "session_job": wanted.charge.session_job,
-            "folder": str(wanted.folder),
-            "lost_seconds": wanted.lost_seconds,
-        }
+        self._server = await listen(self._called, context(own, other.certificate, wanted.private, server=True))
+        order = wanted.order(self._server.sockets[0].getsockname()[1], own, other)
         try:
             script = batch_script(wanted.offer, wanted.charge, wanted.kernel_id, wanted.folder, wanted.python)
             write_order(wanted.folder, order)
@@ -251,13 +198,6 @@ class Front:
             raise JobRefused(f"{problem}. Make room in your home, and start the kernel again.") from None
         self._log.info("Kernel %s is job %s", wanted.kernel_id, self.job)
         self._watching = self._begin(self._watch())
-
-    async def _listen(self, tls: ssl.SSLContext) -> asyncio.Server:
-        if socket.has_dualstack_ipv6():
-            with suppress(OSError):
-                both = socket.create_server(("", 0), family=socket.AF_INET6, dualstack_ipv6=True)
-                return await asyncio.start_server(self._called, sock=both, ssl=tls, **_LISTENING)
-        return await asyncio.start_server(self._called, sock=socket.create_server(("", 0)), ssl=tls, **_LISTENING)
 
     async def _called(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Go on with the supervisor, which has shown its certificate; it gave up the connection before this one."""
@@ -437,28 +377,9 @@ class Front:
                 if (found := await ended(self.job)) is not None:
                     job = found
                     break
-            await self._over(*self._ending(job, why))
+            await self._over(*in_words(self.wanted, self.job, job, why, began=self._here))
         finally:
             self._learning = False
-
-    def _ending(self, job: Job | None, why: str) -> tuple[str, str]:
-        """Return how the job ended, and the end of its log where that tells more."""
-        offer = self.wanted.offer
-        kind = "shutdown" if job is None else of_job(job, os.getuid()).kind
-        state = "" if job is None else job.state
-        values = {"hours": offer.hours, "memory": offer.memory_gb, "job": self.job, "state": state}
-        known = kind if kind in texts_of("kernel_jobs") else "other"
-        what = text(f"kernel_jobs.{known}", why=why or text("kernel_jobs.from_within"), **values)
-        # Before its supervisor could say anything, the log is all there is.
-        tells = kind in LOG_TELLS or (kind == "shutdown" and not self._here)
-        return what, self._log_end() if tells else ""
-
-    def _log_end(self) -> str:
-        with suppress(OSError):
-            lines = (self.wanted.folder / "kernel.log").read_text(errors="replace").splitlines()[-_LOG_LINES:]
-            if lines:
-                return "\n".join(["", text("kernel_jobs.log"), *lines])
-        return ""
 
     async def _over(self, what: str, log: str = "") -> None:
         if self.stage is Stage.ENDED:
@@ -483,7 +404,3 @@ class Front:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._log.error("Kernel %s: %s: %s", self.wanted.kernel_id, type(error).__name__, error, exc_info=error)
-
-
-def _own_names() -> list[str]:
-    return [name for name in (os.environ.get("SLURMD_NODENAME", ""), socket.gethostname()) if name]

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import ssl
 import struct
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -23,8 +25,11 @@ _CONFIRM_BYTES = 1024 * 1024
 _HEAD_BYTES = 256 * 1024
 _FRAME_BYTES = 2**31
 _LENGTH = struct.Struct("!I")
+# Anybody on the network may connect, and is not waited for.
+_LISTENING: Any = {"limit": 2**20, "ssl_handshake_timeout": 10}
 
 Heard = Callable[[Mapping[str, Any], list[bytes]], None]
+Called = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 class LinkBroken(Exception):  # noqa: N818 - it is what it says
@@ -165,3 +170,12 @@ class Link:
 def _head(**fields: Any) -> bytes:
     text = json.dumps(fields).encode()
     return _LENGTH.pack(len(text)) + text
+
+
+async def listen(called: Called, tls: ssl.SSLContext) -> asyncio.Server:
+    """Listen at any free port of this node, and call `called` for each connection that has shown its certificate."""
+    if socket.has_dualstack_ipv6():
+        with suppress(OSError):
+            both = socket.create_server(("", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+            return await asyncio.start_server(called, sock=both, ssl=tls, **_LISTENING)
+    return await asyncio.start_server(called, sock=socket.create_server(("", 0)), ssl=tls, **_LISTENING)

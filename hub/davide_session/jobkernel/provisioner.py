@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 from traitlets import Dict, Float, Unicode
 
-from davide_session.jobkernel.front import Front, Wanted
+from davide_session.jobkernel.front import Front
 from davide_session.jobkernel.offers import Offer
 from davide_session.jobkernel.slurm_job import Charge
+from davide_session.jobkernel.wanted import Wanted
 
 if TYPE_CHECKING:
     from davide_hub.slurm import SlurmView

@@ -75,9 +75,22 @@ function watched(lab, app, documents) {
   const { Notification } = lab.apputils;
   const facts = new Facts(lab, app);
   const showOver = lastPage(lab, facts, () => unsaved(app, documents).map((context) => context.path));
+  const told = new Map();
+  // Each once, for as long as it is so: near the end everything is saved again and again.
+  const tell = (problems) => {
+    for (const [problem, id] of told) {
+      if (problems.includes(problem)) continue;
+      Notification.dismiss(id);
+      told.delete(problem);
+    }
+    for (const problem of problems) {
+      if (Notification.manager.has(told.get(problem))) continue;
+      told.set(problem, Notification.error(problem, { autoClose: false }));
+    }
+  };
   const save = async (asked) => {
     const { count, problems } = await saveAll(lab, app, documents);
-    for (const problem of problems) Notification.error(problem, { autoClose: false });
+    tell(problems);
     if (asked) Notification.success(count ? texts.saved(count - problems.length) : texts.nothingToSave);
   };
   facts.onNews(() => saveInTurns(app, documents));

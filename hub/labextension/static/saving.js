@@ -77,10 +77,20 @@ async function save(lab, app, context) {
   return rescue(lab, app, context);
 }
 
+// Where what could not be saved lies: one copy of each document, however often a slow server makes it necessary.
+const copies = new WeakMap();
+
+function copyOf(lab, context) {
+  if (!copies.has(context)) {
+    const extension = lab.coreutils.PathExt.extname(context.path);
+    const now = new Date().toISOString().slice(0, 19).replaceAll(":", "-");
+    copies.set(context, `${context.path.slice(0, context.path.length - extension.length)}.unsaved-${now}${extension}`);
+  }
+  return copies.get(context);
+}
+
 async function rescue(lab, app, context) {
-  const extension = lab.coreutils.PathExt.extname(context.path);
-  const now = new Date().toISOString().slice(0, 19).replaceAll(":", "-");
-  const copy = `${context.path.slice(0, context.path.length - extension.length)}.unsaved-${now}${extension}`;
+  const copy = copyOf(lab, context);
   const book = context.contentsModel?.type === "notebook";
   const what = book
     ? { type: "notebook", format: "json", content: context.model.toJSON() }

@@ -10,8 +10,9 @@ result = {"loss": loss}
 
 Modules: `magic` (from the cell to its result), `options` (the line after %%davide), `script` (the job script), `runs`
 (the folders of runs), `watch` (what the notebook does meanwhile), `verdict` (why a job failed), `rank` and `child`
-(what runs in the job), `folder` (the files through which both talk), `queue` (what Slurm is asked), `values` (results
-as files), `hostlist` (Slurm's lists of nodes), `place` (what the cell's code sees), `screen` (what a notebook shows).
+(what runs in the job), `folder` (the files through which both talk), `queue` (what Slurm is asked), `states` and
+`waiting` (what its words mean: links to the hub's), `values` (results as files), `hostlist` (Slurm's lists of nodes),
+`place` (what the cell's code sees), `screen` (what a notebook shows).
 """
 
 from __future__ import annotations

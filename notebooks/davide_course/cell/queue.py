@@ -13,58 +13,39 @@ import subprocess
 import threading
 import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
 from davide_course import slurm
+from davide_course.cell import states
+from davide_course.cell.waiting import why_waiting
 
 # A frozen controller holds squeue for 18-20 s. Nobody waits for that.
 SECONDS = 15.0
-RUNNING = {"RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING", "COMPLETING", "STAGE_OUT"}
-FINAL = {
-    "BOOT_FAIL",
-    "CANCELLED",
-    "COMPLETED",
-    "DEADLINE",
-    "FAILED",
-    "LAUNCH_FAILED",
-    "NODE_FAIL",
-    "OUT_OF_MEMORY",
-    "PREEMPTED",
-    "RECONFIG_FAIL",
-    "REVOKED",
-    "TIMEOUT",
-}
-# Why a job waits, in words; what is not here is shown as Slurm says it.
-REASONS = {
-    "None": "Slurm has not looked at it yet",
-    "Priority": "others are before you in the queue",
-    "Resources": "it is next, but what it asks for is in use",
-    "Reservation": "its reservation has not begun",
-    "ReqNodeNotAvail": "the nodes are reserved, or under maintenance",
-    "QOSMaxJobsPerUserLimit": "you have as many jobs as you may at a time",
-    "QOSMaxGRESPerUser": "you use as many GPUs as you may at a time",
-    "AssocGrpCpuLimit": "your account uses as many cores as it may at a time",
-    "AssocGrpGRES": "your account uses as many GPUs as it may at a time",
-    "JobHeldUser": "you hold it back",
-    "JobHeldAdmin": "an administrator holds it back",
-}
-# These pass by no waiting.
+# These pass by no waiting: rather too few, since a job that waits for them is cancelled.
 HOPELESS = {
-    "AccountNotAllowed": "this account may not use the partition",
-    "BadConstraints": "no node can give what it asks for",
-    "DependencyNeverSatisfied": "it waits for a job that has failed",
-    "InvalidAccount": "its account does not exist, or is not yours",
-    "InvalidQOS": "its QOS does not exist, or is not yours",
-    "JobHoldMaxRequeue": "nodes could not start it",
-    "JobLaunchFailure": "a node could not start it",
-    "PartitionNodeLimit": "it asks for more nodes than the partition allows",
-    "PartitionTimeLimit": "it asks for more time than the partition allows",
-    "QOSNotAllowed": "this QOS may not be used in the partition",
-    "ReservationDeleted": "its reservation was removed",
+    "AccountNotAllowed",
+    "BadConstraints",
+    "DependencyNeverSatisfied",
+    "InvalidAccount",
+    "InvalidQOS",
+    "JobHoldMaxRequeue",
+    "JobLaunchFailure",
+    "PartitionNodeLimit",
+    "PartitionTimeLimit",
+    "QOSNotAllowed",
+    "ReservationDeleted",
 }
+# What the hub says of reasons, by a link to its file.
+WORDS = Path(__file__).with_name("reasons.yml")
 
 Phase = Literal["unknown", "absent", "waiting", "running", "ended"]
+_PHASES: dict[states.Phase, Phase] = {
+    states.Phase.ENDED: "ended",
+    states.Phase.RUNNING: "running",
+    states.Phase.ENDING: "running",
+}
 
 
 class Refused(Exception):  # noqa: N818 - what Slurm did
@@ -89,6 +70,23 @@ class Look:
     state: str = ""
     reason: str = ""
     starts: str = ""
+
+    @property
+    def why(self) -> str:
+        """Why the job waits, in words."""
+        return why_waiting(self.reason, words())[1]
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether the job would wait for ever."""
+        return self.phase == "waiting" and self.reason in HOPELESS
+
+
+@cache
+def words() -> dict[str, str]:
+    """Return the hub's words: of its YAML just the lines that are a name and a text, since kernels have no YAML."""
+    lines = (line.partition(": ") for line in WORDS.read_text().splitlines() if line[:1].isalpha())
+    return {name: text.strip('"') for name, _, text in lines}
 
 
 def submit(script: Path, name: str) -> str:
@@ -139,7 +137,7 @@ def _read(row: str) -> Look:
     if not re.fullmatch("[A-Z_]+", state):
         return Look("unknown")  # a message where an answer should be
     reason = re.split(r"[,(]", reason.strip("() "))[0].strip()
-    phase: Phase = "ended" if state in FINAL else "running" if state in RUNNING else "waiting"
+    phase: Phase = _PHASES.get(states.phase_of(state), "waiting")
     return Look(phase, state, reason, "" if starts in ("N/A", "n/a") else starts)
 
 
@@ -150,7 +148,7 @@ def _account(number: str) -> Look:
         return Look("absent")
     # "CANCELLED by 1000"
     words = done.stdout.split()
-    return Look("ended", words[0]) if done.returncode == 0 and words and words[0] in FINAL else Look("absent")
+    return Look("ended", words[0]) if done.returncode == 0 and words and words[0] in states.FINAL else Look("absent")
 
 
 def cancel(number: str, name: str) -> bool:

@@ -183,13 +183,13 @@ class Watch:
             )
 
     def _despair(self, found: Look) -> None:
-        if found.phase != "waiting" or found.reason not in queue.HOPELESS:
+        if not found.hopeless:
             self._hopeless = None
             return
         self._hopeless = self._hopeless or time.monotonic()
         if time.monotonic() - self._hopeless > HOPELESS_SECONDS:
             raise CellFailed(
-                f"Job {self.number} would never start: {queue.HOPELESS[found.reason]} ({found.reason}). It was "
+                f"Job {self.number} would never start: {found.why} ({found.reason}). It was "
                 "cancelled; ask for something else."
             )
 
@@ -270,8 +270,7 @@ class Watch:
     def _show(self) -> None:
         found, passed = self.asker.latest, clock(self._passed())
         if self.began is None:
-            reason = {**queue.REASONS, **queue.HOPELESS}.get(found.reason, found.reason)
-            why = f": {reason} ({found.reason})" if found.reason else ""
+            why = f": {found.why} ({found.reason})" if found.reason else ""
             plan = f", planned for {found.starts.replace('T', ' ')}" if found.starts else ""
             does = "was sent" if found.phase == "unknown" else "waits"
             self.screen.state(State(f"Job {self.number} {does}{why}{plan}; {passed}"))

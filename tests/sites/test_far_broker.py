@@ -19,7 +19,7 @@ import pytest
 import yaml
 from davide_lab.place import inventory, release
 from davide_lab.provision import ansible_environ
-from support.cluster import ROOT, Cluster, davide
+from support.cluster import ROOT, Cluster
 from support.person import Person, log_in
 
 HUB, CONTROLLER, NODE = "hub01", "ctl01", "gpu01"
@@ -129,8 +129,7 @@ def put_back(cluster: Cluster) -> None:
         "! id davide-hub > /dev/null 2>&1 || userdel davide-hub",
     )
     cluster.output(HUB, f"rm -rf {CERTIFICATES}; test -e {KEY} || mv {KEPT_KEY} {KEY}")
-    done = davide("up")
-    assert done.returncode == 0, done.stdout + done.stderr
+    plays(inventory(ROOT), "accounts,slurm,broker,jupyterhub")
     for unit in ("munge", "davide-broker", "jupyterhub"):
         assert cluster.output(HUB, f"systemctl is-active {unit}") == "active"
 

@@ -1,0 +1,1 @@
+../../../hub/davide_hub/waiting.py
