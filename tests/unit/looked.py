@@ -69,7 +69,7 @@ def _node(name: str, address: str, port: int) -> dict[str, Any]:
     )
 
 
-def certificate(*names: str, days: int = 90) -> str:
+def certificate(*names: str, days: float = 90) -> str:
     """Return a certificate for some names, with its authority's below."""
     signed = sign(AUTHORITY, "a site", [x509.DNSName(name) for name in names], timedelta(days=days))
     return signed.certificate_text + AUTHORITY.certificate_text

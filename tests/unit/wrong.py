@@ -196,7 +196,7 @@ BAD = {
     ),
     "a certificate that ends soon": (
         ("hub01", "certificate", "text"),
-        certificate("davide.localhost", "*.davide.localhost", days=9),
+        certificate("davide.localhost", "*.davide.localhost", days=8.5),
         "in 8 days: put a new one there, then systemctl reload davide-front",
     ),
     "a certificate of others": (

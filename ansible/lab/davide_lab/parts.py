@@ -24,6 +24,14 @@ BROWSER_PACKAGES = ["chromium", "fonts-dejavu-core"]
 CONTROLS = ("stock", "never_dead", "absence_is_death")
 
 
+_KERNELS = (
+    "tests/unit/test_job_kernels_session.py",
+    "tests/unit/test_kernel_conformance.py",
+    "tests/unit/test_session_local_kernels.py",
+    "tests/unit/test_session_warm.py",
+)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What one part came to."""
@@ -41,9 +49,13 @@ def tool(name: str) -> str:
 
 
 def check(root: Path) -> int:
-    """Run ruff, mypy, ansible-lint and the unit tests side by side, and print what each found."""
+    """Run ruff, mypy, ansible-lint and the unit tests side by side, and print what each found.
+
+    Those that start real sessions and kernels are a part of their own: they mostly wait, and would double the time.
+    """
     python_sources = ["davide", "ansible", "hub", "kernels", "notebooks", "tests"]
-    files = sorted((root / "tests/unit").glob("test_*.py"))
+    slow = {root / path for path in _KERNELS}
+    files = sorted(path for path in (root / "tests/unit").glob("test_*.py") if path not in slow)
     # In three and the longest first, so that neither core is idle for long.
     a_to_g, h_to_r, s_to_z = (
         [str(path) for path in files if first <= path.name[len("test_") :] < end]
@@ -108,6 +120,7 @@ PARTS = {
     "bundle": Part((_BUNDLE,), beside="attacks"),
     "notebooks": Part(("tests/notebooks",)),
     "model": Part(("tests/model",), needs_cluster=False, beside="faults"),
+    "kernels": Part(_KERNELS, needs_cluster=False, beside="faults"),
     "fuzz": Part(("tests/fuzz",), needs_cluster=False, beside="faults"),
     "faults": Part(("tests/faults",)),
 }
