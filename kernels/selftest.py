@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,8 @@ from typing import Any
 IMPORTS = ("numpy", "tensorflow", "keras", "ipykernel")
 WORKERS = 2
 WORKERS_SECONDS = 120
+WARM_SECONDS = 60
+WARM = Path(__file__).with_name("warm.py")
 # What a message holds, and what is behind it most often.
 CAUSES = (
     ("No module named", "the environment, module or image lacks it: compare kernel.yml and the launch script"),
@@ -32,6 +35,7 @@ CAUSES = (
     ("out of memory", "somebody else computes on this GPU: nvidia-smi names the processes"),
     ("libcuda", "the node has no driver, or one that is not on the library path"),
     ("timed out", "the processes do not reach each other at 127.0.0.1, or the node is overloaded"),
+    ("warmth", "what it imports is not for forks: remove warm from kernel.yml"),
     (f"status {-signal.SIGKILL}", "the job's memory was too small: ask for more"),
     (f"status {-signal.SIGILL}", "the processor lacks an instruction that TensorFlow was built with (AVX)"),
 )
@@ -187,6 +191,60 @@ def work(index: int) -> None:
     print(float(add_up().numpy().mean()), flush=True)
 
 
+def warm_start() -> str:
+    """Compute in a child of a parent with TensorFlow imported, as a session's kernels do (warm.py)."""
+    begun = time.perf_counter()
+    control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    control.settimeout(WARM_SECONDS)
+    with control, theirs, tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, str(WARM), str(theirs.fileno()), warm_module()]
+        log = Path(folder, "log")
+        with log.open("w") as stderr, subprocess.Popen(command, pass_fds=[theirs.fileno()], stderr=stderr):
+            theirs.close()
+            if not control.recv(16):
+                raise Wrong(f"there is no parent: {log.read_text().strip()}", dict(CAUSES)["warmth"])
+        ready = time.perf_counter()
+        result = Path(folder, "result")
+        ours, childs = socket.socketpair()
+        ours.settimeout(WARM_SECONDS)
+        with ours:
+            with childs:
+                socket.send_fds(control, [json.dumps(_order(result)).encode()], [childs.fileno()])
+            while ours.recv(16):
+                """It says that it runs, and then nothing until it ends."""
+        if not result.exists():
+            raise Wrong(f"a child ended before it had computed: {log.read_text().strip()}", dict(CAUSES)["warmth"])
+        said = result.read_text()
+    if said != "right":
+        raise Wrong(said, dict(CAUSES)["warmth"])
+    return f"a child computed in {time.perf_counter() - ready:.1f} s, its parent was ready in {ready - begun:.1f} s"
+
+
+def warm_module() -> str:
+    """Return what a session imports in advance for this kernel; empty for nothing."""
+    spec = json.loads(WARM.with_name("kernel.json").read_text())
+    module: str = spec["metadata"]["davide"].get("warm", "")
+    return module
+
+
+def _order(result: Path) -> dict[str, Any]:
+    return {
+        "name": "the test",
+        "arguments": [__file__, "--warmed", str(result)],
+        "variables": {},
+        "folder": "/",
+        "notebook": str(result),  # neither is there
+        "cold": str(result),
+    }
+
+
+def be_warm(result: Path) -> None:
+    """Be that child."""
+    parts = {"convolution": convolution, "matrix product": product}
+    wrong = [row for row in (run_part(name, part) for name, part in parts.items()) if not row["passed"]]
+    result.write_text(" ".join(f"{row['name']}: {row['found']}" for row in wrong) or "right")
+
+
 def test() -> dict[str, Any]:
     """Run all parts; the rest is not tried if an import fails."""
     rows = []
@@ -194,6 +252,8 @@ def test() -> dict[str, Any]:
         rows.append(run_part(f"import {name}", lambda name=name: imports(name)))  # type: ignore[misc]
     if all(row["passed"] for row in rows):
         parts = {"GPUs": gpus, "convolution": convolution, "matrix product": product, "all-reduce": all_reduce}
+        if warm_module():
+            parts["warm start"] = warm_start
         rows += [run_part(name, part) for name, part in parts.items()]
     return {
         "node": platform.node(),
@@ -221,9 +281,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--warmed", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker is not None:
         work(options.worker)
+        return 0
+    if options.warmed:
+        be_warm(options.warmed)
         return 0
     report = test()
     print(json.dumps(report) if options.json else told(report))

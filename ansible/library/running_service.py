@@ -116,9 +116,10 @@ def main() -> None:
             systemctl(module, "daemon-reload")
         if not enabled:
             systemctl(module, "enable", unit)
-        if not runs:
+        if not runs or stale:
             # A unit that failed too often in a row may not be started again until that is forgotten.
             subprocess.run(["systemctl", "reset-failed", unit], check=False, capture_output=True)
+        if not runs:
             systemctl(module, "start", unit)
         elif stale:
             systemctl(module, "reload-or-restart" if reload else "restart", unit)

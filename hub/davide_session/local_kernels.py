@@ -1,4 +1,4 @@
-"""How a session starts its own kernels: as Jupyter does, each with GPUs of its own."""
+"""How a session starts its own kernels: as Jupyter does, each with GPUs of its own, and warm where it can be."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
 from davide_session.leases import Lease, Leases, session_leases
+from davide_session.warm import order_for, session_parents
 from davide_session.wishes import wish_of
 
 # The name under which hub/pyproject.toml offers this to jupyter_client, and settings.py chooses it.
@@ -32,12 +33,12 @@ class SessionProvisioner(LocalProvisioner):
         """Take a lease, and start the process with it."""
         leases = session_leases()
         if not leases.are_kept:
-            return await super().launch_kernel(cmd, **kwargs)
+            return await self._start(cmd, **kwargs)
         lease = await self._take(leases, kwargs["env"])
         try:
             # An empty list hides all of them.
             kwargs["env"][_VISIBLE] = ",".join(lease.gpus)
-            info = await super().launch_kernel(cmd, **kwargs)
+            info = await self._start(cmd, **kwargs)
         except BaseException:
             leases.give_back(lease.kernel)
             raise
@@ -46,10 +47,29 @@ class SessionProvisioner(LocalProvisioner):
         self._had, self._was_started = lease.gpus, True
         return info
 
-    async def _take(self, leases: Leases, environment: dict[str, str]) -> Lease:
+    async def _start(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
+        folder = str(kwargs.get("cwd") or Path.cwd())
+        notebook = str(Path(*self._notebook(kwargs["env"])))
+        order = order_for(self.kernel_spec, cmd, kwargs["env"], folder, notebook)
+        # Whoever wants to read what it prints, or anything else of Popen, gets a child.
+        is_plain = not kwargs.keys() - {"env", "cwd", "extra_arguments", "kernel_id"}
+        process = await session_parents().fork(order) if order and is_plain else None
+        if process is None:
+            return await super().launch_kernel(cmd, **kwargs)
+        self.process: Any = process
+        # It has made a group of its own before it said that it runs.
+        self.pid = self.pgid = process.pid
+        self.cwd = folder
+        return self.connection_info
+
+    def _notebook(self, environment: dict[str, str]) -> tuple[str, str]:
+        """Return the folder of all notebooks, and the notebook."""
         # As Jupyter Server tells each kernel; at a restart by the notebook's present name.
         notebook = environment.get("JPY_SESSION_NAME", "")
-        root = getattr(getattr(self.parent, "parent", None), "root_dir", "") or str(Path.cwd())
+        return getattr(getattr(self.parent, "parent", None), "root_dir", "") or str(Path.cwd()), notebook
+
+    async def _take(self, leases: Leases, environment: dict[str, str]) -> Lease:
+        root, notebook = self._notebook(environment)
         # A notebook may be large, and all others wait for this thread.
         wish = await asyncio.to_thread(wish_of, Path(root, notebook))
         path = os.path.relpath(notebook, root) if notebook.startswith("/") else notebook

@@ -7,10 +7,12 @@ import errno
 import gc
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from davide_hub.discreet import Discreet
+from jupyter_client.kernelspec import NoSuchKernel
 from jupyter_server.serverapp import ServerApp
 from jupyterhub.singleuser.extension import JupyterHubSingleUser
 from tornado.netutil import bind_sockets
@@ -20,6 +22,7 @@ from davide_session.attend import Attendant
 from davide_session.callhome import call_home, note_port
 from davide_session.jobkernel.specs import WithJobs
 from davide_session.settings import EXTENSIONS
+from davide_session.warm import session_parents
 from davide_session.watch import Rules
 
 
@@ -27,6 +30,14 @@ class SessionKernels(WithJobs):
     """Kernelspecs from the folders that the settings name (the stock list can't be set)."""
 
     kernel_dirs = List(Unicode(), config=True)
+    expected_kernel: Any = Unicode(config=True)
+
+    def get_all_specs(self) -> dict[str, Any]:
+        """Return all kernelspecs. A page asks for them when it opens, so a kernel will be wanted soon."""
+        found: dict[str, Any] = super().get_all_specs()
+        with suppress(NoSuchKernel):
+            session_parents().expect(self.get_kernel_spec(self.expected_kernel))
+        return found
 
 
 class SessionServer(ServerApp):  # type: ignore[misc]

@@ -62,6 +62,7 @@ def settings(place: Place) -> Config:
     config.SessionKernels.site_kernels = place.kernels[0]
     config.SessionKernels.site_facts = str(place.software / "handouts/site.json")
     config.MultiKernelManager.default_kernel_name = place.kernel
+    config.SessionKernels.expected_kernel = place.kernel
     # Unix sockets in the private folder: others on the node can't even connect to them.
     config.KernelManager.transport = "ipc"
     # For every kernelspec that names no other, the users' own too.

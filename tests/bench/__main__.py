@@ -16,7 +16,7 @@ from bench import hub, kernels, pages
 SUBJECTS = {
     "hub": "the hub beside stock batchspawner: requests to Slurm, times to ready, freezes, restarts",
     "pages": "the session form while a hundred people look at it; needs no cluster",
-    "kernels": "what a kernel's imports ask of the file system, with our pack of modules and without (no cluster)",
+    "kernels": "a kernel's imports and start, with our pack and warmth and without; needs no cluster",
 }
 
 

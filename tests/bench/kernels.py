@@ -1,6 +1,7 @@
 """What a kernel's imports ask of the file system, counted by strace: without and with our pack of modules.
 
 The pack is kernels/import_pack.py. Counts, because on a shared file system a call costs what the server takes.
+And how long a notebook waits for TensorFlow (warm.py).
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from davide_lab.place import bundle_dir, site_facts
 from davide_lab.run import run as run_program
 from davide_lab.say import Problem
 
+from bench import warm
+
 RELEASE = "bookworm"
 ROUNDS = 3
 IMPORTS = {
@@ -29,8 +32,8 @@ IMPORTS = {
 }
 
 
-def run(root: Path) -> list[dict[str, Any]]:
-    """Install the site's default kernel twice into a temporary folder, and measure its imports.
+def run(root: Path) -> dict[str, Any]:
+    """Install the site's default kernel twice into a temporary folder, and measure its imports and its start.
 
     Raises
     ------
@@ -44,10 +47,12 @@ def run(root: Path) -> list[dict[str, Any]]:
         _install(root, plain)
         shutil.copytree(plain, packed, symlinks=True, copy_function=os.link)
         run_program([packed / "bin/python", root / "kernels/import_pack.py"])
-        return [
+        started = warm.measure(root, packed, Path(tempfile.mkdtemp(dir=folder)))
+        imported = [
             {"what": what, "plain": measure(plain, code), "packed": measure(packed, code)}
             for what, code in IMPORTS.items()
         ]
+        return {"imports": imported, "start": started}
 
 
 def _install(root: Path, target: Path) -> None:
@@ -83,11 +88,11 @@ def count(trace: str, folder: str) -> dict[str, float]:
     return {"lookups": len(lines), "opens": len([line for line in lines if "openat(" in line and "ENOENT" not in line])}
 
 
-def table(measured: list[dict[str, Any]]) -> str:
+def table(measured: dict[str, Any]) -> str:
     """Return the table for a terminal."""
     lines = [f"{'below the environment':<28} {'lookups':>16} {'opens':>16} {'seconds, warm':>16}"]
     lines.append(f"{'':<28} " + " ".join(f"{'plain > packed':>16}" for _ in range(3)))
-    for row in measured:
+    for row in measured["imports"]:
         pairs = (f"{row['plain'][key]:>7} > {row['packed'][key]:<6}" for key in ("lookups", "opens", "seconds"))
         lines.append(f"{row['what']:<28} " + " ".join(f"{pair:>16}" for pair in pairs))
-    return "\n".join(lines)
+    return "\n".join([*lines, warm.table(measured["start"])])

@@ -11,7 +11,7 @@ BROKEN = "/software/davide/tmp-broken"
 BREAK = f"""
 set -e
 rm -rf {BROKEN}; mkdir -p {BROKEN}/share/jupyter/kernels/tf-cpu
-cp {KERNELS}/tf-cpu/{{kernel.yml,selftest.py}} {BROKEN}/share/jupyter/kernels/tf-cpu/
+cp {KERNELS}/tf-cpu/{{kernel.json,kernel.yml,selftest.py,warm.py}} {BROKEN}/share/jupyter/kernels/tf-cpu/
 sed 's#/software/davide$#{BROKEN}#' {SITE} > {BROKEN}/site.yml
 cat > {BROKEN}/share/jupyter/kernels/tf-cpu/launch
 chmod 755 {BROKEN}/share/jupyter/kernels/tf-cpu/launch
@@ -53,7 +53,7 @@ def test_kernel_passes_on_a_node_as_a_job_of_a_student(cluster):
     assert outcome["passed"]
     assert outcome["report"]["node"] in ("gpu01", "gpu02")
     names = [row["name"] for row in outcome["report"]["rows"] if row["passed"]]
-    assert names[-4:] == ["GPUs", "convolution", "matrix product", "all-reduce"]
+    assert names[-5:] == ["GPUs", "convolution", "matrix product", "all-reduce", "warm start"]
 
 
 def test_play_has_tested_the_kernel_and_does_not_again(cluster):

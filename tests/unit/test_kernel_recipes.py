@@ -43,6 +43,8 @@ def changed_site(tmp_path, old, new):
         ("source: pip", "source: npm", "'npm' is not where a kernel's TensorFlow may come from"),
         ("ran: here", "ran: surely", "'surely' is not where its test has passed"),
         ("language: python", "language: {{ x }}", "not plain YAML"),
+        ("warm: tensorflow", "warm: os; rm", "'os; rm' is not a module that sessions import in advance"),
+        ("ran: here", "ran: not run on a GPU here", "warm: only for kernels of source pip whose test has passed here"),
     ],
 )
 def test_bad_recipe_is_refused_with_file_line_key_and_fix(tmp_path, old, new, said):

@@ -93,7 +93,7 @@ def test_what_changed_is_tested_again(tmp_path):
     folder = tmp_path / "tf-cpu"
     folder.mkdir()
     (folder / "kernel.yml").write_text((TOP / "kernels/tf-cpu/kernel.yml").read_text())
-    for name in ("launch", "selftest.py"):
+    for name in ("kernel.json", "launch", "selftest.py", "warm.py"):
         (folder / name).write_text("one")
     before = fingerprint(folder, tmp_path)
     (folder / "launch").write_text("two")

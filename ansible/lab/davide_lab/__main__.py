@@ -61,6 +61,23 @@ def parser() -> argparse.ArgumentParser:
     )
     preflight.add_argument("site", metavar="SITE", help="folder below ansible/inventory, or a path")
     preflight.add_argument("--json", action="store_true", help="as JSON: ok, and findings with check, level, sentence")
+    bundle = add(
+        "bundle", "make one file of all that a site's hosts install from, for a site without internet", verbs.bundle
+    )
+    bundle.add_argument("site", metavar="SITE", help="folder below ansible/inventory, or a path")
+    bundle.add_argument("--release", choices=sorted(RELEASES), help="Debian release of its hosts (default: bookworm)")
+    bundle.add_argument("--out", type=Path, metavar="FILE", help="where to write it (default: in the cache)")
+    deploy = add(
+        "deploy",
+        "bring a site to this release while sessions run, and back by itself if it is not well then",
+        verbs.deploy,
+    )
+    deploy.add_argument("site", metavar="SITE", help="folder below ansible/inventory, or a path")
+    deploy.add_argument("--bundle", type=Path, metavar="FILE", help="made by ./davide bundle (default: make one)")
+    back = add(
+        "rollback", "bring a site back to the release before the latest deploy, while sessions run", verbs.rollback
+    )
+    back.add_argument("site", metavar="SITE", help="folder below ansible/inventory, or a path")
     test = add("test", "the whole test suite; brings the cluster up itself", verbs.test)
     test.add_argument("part", nargs="*", help=f"only these parts: {', '.join(parts.PARTS)}")
     test.add_argument(

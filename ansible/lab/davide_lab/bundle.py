@@ -1,4 +1,4 @@
-"""The offline bundle: all that the hosts install from, since they reach no registry.
+"""The offline bundle: all that a site's hosts install from, since they reach no registry. `archive` packs it.
 
 Parts are made beside their final place and renamed, each has a stamp of what it was made from, and the manifest
 comes last: after a kill at any instant the next run goes on with the part that was not finished.
@@ -13,7 +13,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ import yaml
 
 from davide_lab import npm
 from davide_lab.base import base_dir
-from davide_lab.place import RELEASES, bundle_dir, remove_tree, site_facts, write_atomically
+from davide_lab.place import RELEASES, bundle_dir, inventory, remove_tree, site_facts, write_atomically
 from davide_lab.run import run
 from davide_lab.say import Problem, minutes, step
 from davide_lab.toolbox import cache_dir
@@ -42,10 +42,16 @@ PLATFORMS = (
     "linux",
 )
 ARCHITECTURE = "x86_64"
-RETRY = "If a registry was out of reach, check the network and run ./davide up again, it goes on from here"
+# What a machine needs on which a bundle is made.
+BUNDLE_PACKAGES = ["apt-utils", "debootstrap", "debian-archive-keyring"]
+RETRY = "If a registry was out of reach, check the network and run the same command again, it goes on from here"
+# They make the hosts of the local cluster; another site has its own.
+ROLES_OF_THE_LOCAL_CLUSTER = {"accounts", "common", "slurm", "slurm_controller", "slurm_node"}
+# What plays are made of, beside what a bundle carries: a bundle is installed by the plays that it was made with.
+SOURCES = ("hub", "notebooks", "kernels", "spawner_templates", "ansible/roles")
 
 
-def make_bundle(root: Path, release: str) -> dict[str, Any]:
+def make_bundle(root: Path, release: str, site: Path | None = None) -> dict[str, Any]:
     """Make the bundle for a release, as far as it isn't up to date, and return its manifest.
 
     Parameters
@@ -54,20 +60,24 @@ def make_bundle(root: Path, release: str) -> dict[str, Any]:
         The checkout.
     release
         Debian release of the hosts.
+    site
+        Folder of the site's inventory; the local cluster's by default.
 
     Raises
     ------
     Problem
         If a registry is out of reach or a lock doesn't fit the release.
     """
-    bundle = bundle_dir(release)
+    site = site or inventory(root)
+    bundle = folder_for(root, release, site)
     bundle.mkdir(parents=True, exist_ok=True)
-    locks = lock_files(root, RELEASES[release])
+    locks = lock_files(root, RELEASES[release], site)
+    packages = deb_packages(root, set() if is_local(root, site) else ROLES_OF_THE_LOCAL_CLUSTER)
     parts: list[tuple[str, str, Callable[[Path], None]]] = [
         (
             "debs",
-            stamp_of(deb_packages(root), release, base_identity(release)),
-            lambda to: fetch_debs(deb_packages(root), release, to),
+            stamp_of(packages, release, base_identity(release)),
+            lambda to: fetch_debs(packages, release, to),
         ),
         (
             "proxy",
@@ -94,6 +104,17 @@ def make_bundle(root: Path, release: str) -> dict[str, Any]:
     return manifest
 
 
+def is_local(root: Path, site: Path) -> bool:
+    """Say whether an inventory is the local cluster's."""
+    return site.resolve() == inventory(root).resolve()
+
+
+def folder_for(root: Path, release: str, site: Path) -> Path:
+    """Return the folder of the bundle of a site, whose kernels differ from another's."""
+    folder = bundle_dir(release)
+    return folder if is_local(root, site) else folder.with_name(f"{folder.name}-{site.name}")
+
+
 def make_part(bundle: Path, name: str, stamp: str, make: Callable[[Path], None]) -> None:
     """Make one folder of the bundle unless its stamp says that it is what we want."""
     final = bundle / name
@@ -116,10 +137,10 @@ def make_part(bundle: Path, name: str, stamp: str, make: Callable[[Path], None])
     step(f"bundle: {name}, {len(files)} files, {size:.0f} MB, {minutes(time.monotonic() - start)}")
 
 
-def lock_files(root: Path, python: str) -> dict[str, Path]:
+def lock_files(root: Path, python: str, site: Path | None = None) -> dict[str, Path]:
     """Return the lock of each environment for a Python: `{"hub": ..., "session": ..., "kernel-tf-cpu": ...}`."""
     found = {name: root / "hub" / "locks" / f"{name}.{python}.lock" for name in ("hub", "session")}
-    for kernel in site_facts(root)["kernels"]:  # the other recipes' wheels are gigabytes
+    for kernel in site_facts(root, site)["kernels"]:  # the other recipes' wheels are gigabytes
         lock = root / "kernels" / kernel / f"requirements.{python}.lock"
         if lock.exists():  # recipes from site modules or images need no wheels
             found[f"kernel-{kernel}"] = lock
@@ -140,10 +161,12 @@ def own_of(environment: str) -> list[str]:
     return ["davide-course"]
 
 
-def deb_packages(root: Path) -> list[str]:
-    """Return the packages that the roles install: every list `<role>_packages` in their defaults."""
+def deb_packages(root: Path, without: Set[str] = frozenset()) -> list[str]:
+    """Return the packages that roles install, but for some: every list `<role>_packages` in their defaults."""
     names: set[str] = set()
     for defaults in (root / "ansible" / "roles").glob("*/defaults/main.yml"):
+        if defaults.parts[-3] in without:
+            continue
         facts = yaml.safe_load(defaults.read_text()) or {}
         for key, value in facts.items():
             if key.endswith("_packages"):
@@ -297,6 +320,7 @@ def describe(bundle: Path, root: Path, release: str, locks: dict[str, Path]) -> 
         "release": release,
         "architecture": ARCHITECTURE,
         "python": RELEASES[release],
+        "sources": sources(root),
         "environments": environments,
         "files": files,
     }
@@ -319,6 +343,11 @@ def tree_digest(folder: Path) -> list[tuple[str, str]]:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and not {"__pycache__", "locks", "lessons", "dist"} & set(path.parts)
     ]
+
+
+def sources(root: Path) -> str:
+    """Return a digest of what the plays of this checkout are made of."""
+    return stamp_of(*(tree_digest(root / folder) for folder in SOURCES))[:12]
 
 
 def digest(path: Path) -> str:

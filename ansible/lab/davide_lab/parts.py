@@ -344,6 +344,14 @@ def health(root: Path) -> int:
     return tell([*outcomes, run_pytest(root, "health", ("tests/health",))])
 
 
+def upgrade(root: Path) -> int:
+    """Go from JupyterHub 5.5 to this release and back while sessions run, and to a release that is broken."""
+    start = time.monotonic()
+    up.up(root)
+    outcomes = [Outcome("up", 0, time.monotonic() - start)]
+    return tell([*outcomes, run_pytest(root, "upgrade", ("-s", "tests/upgrade"))])
+
+
 def operations(root: Path) -> int:
     """Run the hub on a real PostgreSQL, watched by a real Prometheus; needs no cluster."""
     install_packages(OPERATIONS_PACKAGES, {})
@@ -401,6 +409,7 @@ LONG: dict[str, Callable[[Path], int]] = {
     "health": health,
     "restore": restore,
     "own-slurm": own_slurm,
+    "upgrade": upgrade,
     "fuzz": fuzz,
     "model": long_model,
 }

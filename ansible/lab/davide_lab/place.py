@@ -60,9 +60,10 @@ def hosts(root: Path) -> tuple[Host, ...]:
     return tuple(Host(name, facts["ansible_host"], facts["lab_role"]) for name, facts in listed.items())
 
 
-def site_facts(root: Path) -> dict[str, Any]:
-    """Return the site facts of the local cluster as plain data."""
-    facts: dict[str, Any] = yaml.safe_load((inventory(root) / "group_vars" / "all" / "site.yml").read_text())["site"]
+def site_facts(root: Path, site: Path | None = None) -> dict[str, Any]:
+    """Return the site facts of an inventory, the local cluster's by default, as plain data."""
+    folder = site or inventory(root)
+    facts: dict[str, Any] = yaml.safe_load((folder / "group_vars" / "all" / "site.yml").read_text())["site"]
     return facts
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from davide_lab import cgroups, host, names, network, relay
 from davide_lab.accounts import make_accounts
 from davide_lab.base import base_dir, is_root, make_base, require_room
-from davide_lab.bundle import make_bundle
+from davide_lab.bundle import BUNDLE_PACKAGES, is_local, make_bundle
 from davide_lab.keeper import CAPABILITIES
 from davide_lab.place import (
     AUTHORITY,
@@ -38,9 +38,7 @@ from davide_lab.say import Problem, line, minutes, stage, step
 from davide_lab.toolbox import cache_dir, install_packages
 
 MACHINE_PACKAGES = [
-    "apt-utils",
-    "debootstrap",
-    "debian-archive-keyring",
+    *BUNDLE_PACKAGES,
     "iproute2",
     "openssh-client",
     "openssl",
@@ -121,6 +119,16 @@ def require_machine() -> None:
         raise Problem(
             f"this machine runs {name} on {platform.machine()}; the local cluster needs Debian 12 or newer on x86_64"
         )
+
+
+@contextmanager
+def alone_where_local(root: Path, site: Path) -> Iterator[None]:
+    """Hold that lock where a site is the local cluster; another site is nobody else's business on this machine."""
+    if not is_local(root, site):
+        yield
+        return
+    with alone():
+        yield
 
 
 @contextmanager

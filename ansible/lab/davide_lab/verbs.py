@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from davide_lab import cgroups, network, parts, relay, sites
+from davide_lab import archive, cgroups, network, parts, relay, release, sites
 from davide_lab import host as hosts_
 from davide_lab import up as cluster
 from davide_lab.accounts import FILE as ACCOUNTS
@@ -126,6 +126,21 @@ def check(root: Path, options: Options) -> int:
 def preflight(root: Path, options: Options) -> int:
     """Look at a site's hosts before anything is installed there."""
     return sites.preflight(root, options.site, as_json=options.json)
+
+
+def bundle(root: Path, options: Options) -> int:
+    """Make one file of a site's offline bundle."""
+    return archive.bundle(root, sites.inventory_of(root, options.site), options.release, options.out)
+
+
+def deploy(root: Path, options: Options) -> int:
+    """Bring a site to this checkout's release."""
+    return release.deploy(root, options.site, options.bundle)
+
+
+def rollback(root: Path, options: Options) -> int:
+    """Bring a site back to the release before."""
+    return release.rollback(root, options.site)
 
 
 def test(root: Path, options: Options) -> int:

@@ -282,7 +282,7 @@ def _settled(look_again: Callable[[], list[Finding]]) -> list[Finding]:
 
 def _kernel(site: Site, name: str) -> Told:
     folder, software = folder_of(site, name), Path(site.paths.software)
-    if not all((folder / file).is_file() for file in ("kernel.json", "kernel.yml", "launch", "selftest.py")):
+    if not all((folder / file).is_file() for file in ("kernel.json", "kernel.yml", "launch", "selftest.py", "warm.py")):
         return {"folder": str(folder), "installed": False, "missing": "", "passed": False}
     environment = load_installed(folder).environment
     python = software / "envs" / environment / "bin/python" if environment else None

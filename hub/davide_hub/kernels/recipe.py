@@ -36,6 +36,18 @@ class Recipe(Fact):
         Literal["here", "not run on a GPU here"],
         Field(description=f"where its test has passed: here, or {NOT_RUN}", examples=[NOT_RUN]),
     ]
+    warm: (
+        Annotated[
+            str,
+            Field(
+                pattern=r"^[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*\z",
+                max_length=100,
+                description="a module that sessions import in advance",
+                examples=["tensorflow"],
+            ),
+        ]
+        | None
+    ) = None
     python: (
         Annotated[
             tuple[
@@ -122,7 +134,10 @@ def _misfits(recipe: Recipe) -> list[Finding]:
     mixed: list[Finding] = []
     if "none" in recipe.gpus and len(recipe.gpus) > 1:
         mixed = [(("gpus",), "'none' stands beside GPUs; write [none], or the GPUs alone")]
-    return missing + needless + mixed
+    cold: list[Finding] = []
+    if recipe.warm and (recipe.source != "pip" or recipe.ran == NOT_RUN):
+        cold = [(("warm",), "only for kernels of source pip whose test has passed here; remove it")]
+    return missing + needless + mixed + cold
 
 
 def versions(recipe: Recipe, folder: Path) -> dict[str, dict[str, str]]:

@@ -73,7 +73,7 @@ def try_kernel(site: Site, folder: Path, user: str) -> Outcome:
     site
         The site's facts.
     folder
-        The installed kernel: kernel.yml, launch, selftest.py.
+        The installed kernel: its files as the play puts them.
     user
         Whose job it is, if root runs this.
     """
@@ -179,6 +179,6 @@ def fingerprint(folder: Path, software: Path) -> str:
     environment = load_installed(folder).environment
     made = str((software / "envs" / environment).resolve()) if environment else ""
     digest = hashlib.sha256()
-    for name in ("kernel.yml", "launch", "selftest.py"):
+    for name in ("kernel.json", "kernel.yml", "launch", "selftest.py", "warm.py"):
         digest.update((folder / name).read_bytes())
     return f"{made} {digest.hexdigest()}"
