@@ -371,6 +371,24 @@ def operations(root: Path) -> int:
     return tell([run_pytest(root, "operations", ("tests/operations",))])
 
 
+def restore(root: Path) -> int:
+    """Lose the hub's host wholly while sessions run, and restore its backup on a fresh one."""
+    return as_at_a_site(root, "restore")
+
+
+def own_slurm(root: Path) -> int:
+    """Let Slurm be the site's own, install all else beside it, and see that nothing of Slurm's was touched."""
+    return as_at_a_site(root, "own_slurm")
+
+
+def as_at_a_site(root: Path, name: str) -> int:
+    """Run one of tests/sites, which does to the local cluster what happens at real sites."""
+    start = time.monotonic()
+    up.up(root)
+    outcomes = [Outcome("up", 0, time.monotonic() - start)]
+    return tell([*outcomes, run_pytest(root, name, (f"tests/sites/test_{name}.py",))])
+
+
 def idle(root: Path) -> int:
     """Let sessions do nothing for ten minutes, as their profile's limit is, and see who is ended."""
     start = time.monotonic()
@@ -402,6 +420,8 @@ LONG: dict[str, Callable[[Path], int]] = {
     "idle": idle,
     "operations": operations,
     "health": health,
+    "restore": restore,
+    "own-slurm": own_slurm,
     "upgrade": upgrade,
     "fuzz": fuzz,
     "model": long_model,
