@@ -32,7 +32,7 @@ READY = b"ready"
 # Not among them: what TensorFlow reads when it first computes.
 _COUNTS_AT_IMPORT = (
     r"\b(?:TF_(?!CONFIG\b|FORCE_GPU_ALLOW_GROWTH\b)|CUDA_(?!VISIBLE_DEVICES\b)"
-    r"|(?:CUDNN|GOMP|KERAS|KMP|MKL|NUMEXPR|NVIDIA|OMP|OPENBLAS|XLA)_)\w+"
+    r"|(?:CUDNN|GOMP|KERAS|KMP|MKL|NUMEXPR|NVIDIA|OMP|OPENBLAS|XLA)_|MPL)\w+"
 )
 # A line of a notebook that sets a variable, in Python or as a magic.
 _SETS = re.compile(rf"(?:environ|putenv|%env|%set_env).*?({_COUNTS_AT_IMPORT})")
@@ -51,6 +51,8 @@ def prepare(module: str) -> None:
     The process that was started ends here, and a child goes on: numpy's and scipy's OpenBLAS keep threads, which do
     not come along, and which it makes anew where they are needed. Of what else has threads nobody knows that.
     """
+    # Keras brings matplotlib, which reads it while it is imported. ipykernel would set it too, and too late.
+    os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     for name in (module, "ipykernel.kernelapp"):
         importlib.import_module(name)
     with warnings.catch_warnings():

@@ -31,7 +31,7 @@ x = np.random.default_rng(0).normal(size=(4096, 8)).astype("float32")
 model = keras.Sequential([keras.layers.Dense(8), keras.layers.Dense(8)])
 model.compile("adam", "mse")
 open("walltime-began", "w").close()
-rest = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_: time.sleep(0.05))
+rest = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_, **__: time.sleep(0.05))
 model.fit(x, x, epochs=1_000_000, verbose=0, callbacks=[rest, walltime.checkpoint("walltime.keras")])
 """
 FILES = "walltime-notes.txt walltime-training.ipynb walltime-began walltime.keras"

@@ -18,7 +18,8 @@ from fake_hub import TOKEN, USER, FakeHub
 from support.session_process import session_process
 
 TOP = Path(__file__).parents[2]
-SLOW = "import time, numpy.random; time.sleep(0.5)\n"
+# As matplotlib does, which comes with Keras, it reads where to draw while it is imported.
+SLOW = "import os, time, numpy.random; time.sleep(0.5); DRAWS = os.environ.get('MPLBACKEND')\n"
 # What importing it leaves behind in each process that is forked.
 KEEPS_A_THREAD = """
 import os, threading
@@ -167,7 +168,7 @@ print(json.dumps({
     "variables": {name: os.environ.get(name) for name in names}, "numbers": [numpy.random.rand(), random.random()],
     "same": [
         os.getcwd(), sys.argv[:2], sys.argv[3:], sys.path, sys.modules["__main__"].__name__, os.umask(0o077),
-        os.getpgrp() == os.getpid() == os.getsid(0), sorted(os.environ),
+        os.getpgrp() == os.getpid() == os.getsid(0), sorted(os.environ), __import__("slow").DRAWS,
     ],
 }))
 """
