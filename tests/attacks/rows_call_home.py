@@ -133,7 +133,7 @@ def after_the_end(scene: Scene, evil: bool) -> Outcome:
             scene.end(mallory, NAME)
 
 
-NO_TOKEN = r"403 .*starting session's own token"
+NO_TOKEN = r"403 .*session's own token"
 LOGGED_403 = r"403 POST /hub/api/davide/call-home"
 LOGGED_400 = r"400 POST /hub/api/davide/call-home"
 ROWS = (

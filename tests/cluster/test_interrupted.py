@@ -49,7 +49,7 @@ def test_bundle_continues_after_a_registry_was_out_of_reach(cache):
     parts = cache / "davide-hub" / f"bundle-{release()}"
     failed = make_bundle(cache, **NOWHERE)
     assert failed.returncode != 0
-    assert "If a registry was out of reach, check the network and run ./davide up again" in failed.stderr
+    assert "If a registry was out of reach, check the network and run the same command again" in failed.stderr
     assert not (parts / "manifest.json").exists()
     assert not list(parts.glob("wheels-*")), "no half of a part may look like a part"
     kept = {path.name: path.stat().st_ino for path in parts.iterdir() if not path.name.startswith(".")}
