@@ -185,7 +185,7 @@ def test_job_that_slurm_refuses_is_told_to_the_page(session):
     assert "Slurm refused the kernel's job: Batch job submission failed: Invalid qos" in answer.json()["message"]
     # Jupyter keeps a start that failed among those on the way, and would wait for it for ever.
     session.process.send_signal(signal.SIGTERM)
-    session.process.wait(30)
+    session.process.wait(90)
 
 
 @pytest.mark.parametrize("waits", [False, True])
@@ -193,7 +193,7 @@ def test_session_that_ends_takes_its_jobs_along(session, wait_for, waits):
     session.slurm.full = "Resources" if waits else ""
     session.start()
     session.process.send_signal(signal.SIGTERM)
-    session.process.wait(30)
+    session.process.wait(90)
     wait_for(lambda: session.slurm.queue == ["500"], "the queue is empty", 10)
 
 
