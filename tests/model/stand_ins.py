@@ -182,6 +182,9 @@ class View:
     def forget(self, _number: str) -> None:
         pass
 
+    async def watch_the_buried(self) -> None:
+        """See nothing: no job of this world is alive again after its end."""
+
 
 class Client(BrokerClient):
     """Hands requests to the broker, if both live and nothing gets lost."""
