@@ -15,6 +15,7 @@ from reached import Reached
 
 Ran = Callable[[str, str], Notebook]
 SECONDS = 90
+CORES = 2
 
 
 def outputs(book: Notebook, kind: str) -> Iterator[dict[str, Any]]:
@@ -51,7 +52,8 @@ def test_a_solved_lesson_reaches_everything_in_time(ran: Ran, lesson: str, versi
     book = ran(lesson, version)
     assert_clean(book)
     assert checks(book)[-1]["passed"], checks(book)
-    assert book["metadata"]["seconds"] < SECONDS
+    # What else runs on the machine makes it wait, and costs it no time of a processor.
+    assert 0 < book["metadata"]["processor_seconds"] < CORES * SECONDS
 
 
 @pytest.mark.versions("every seed")
