@@ -143,7 +143,8 @@ def restart(scene: Scene) -> None:
 
 def fingerprint(scene: Scene) -> dict[str, str]:
     """Return what must be the same before and after, by host and command."""
-    asked = {(HUB, f"systemctl cat davide-broker jupyterhub; ls {DROP_INS} {_site_packages(scene)}")}
+    # Files, not folders: a hub that never had settings of its own has no folder for them, and an empty one is none.
+    asked = {(HUB, f"systemctl cat davide-broker jupyterhub; ls -d {DROP_INS}/* {_site_packages(scene)}/*")}
     for script in host_scripts():
         for host in script.hosts:
             asked |= {(host, command) for command in script.same}

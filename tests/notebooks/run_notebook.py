@@ -3,7 +3,6 @@
 Runs in the session environment on a node, or wherever nbclient is. A cell that fails does not stop it.
 """
 
-import resource
 import sys
 import tempfile
 import time
@@ -28,9 +27,6 @@ def main(source: Path, target: Path) -> None:
         resources = {"metadata": {"path": str(source.parent)}}
         NotebookClient(book, km=kernel, timeout=300, allow_errors=True, resources=resources).execute()
     book.metadata["seconds"] = time.monotonic() - start
-    # The kernel and what it has started: it was waited for.
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    book.metadata["processor_seconds"] = used.ru_utime + used.ru_stime
     nbformat.write(book, target)
 
 

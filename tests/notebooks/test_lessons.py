@@ -14,8 +14,6 @@ from plan import MEDIANS, PLOTS, SABOTAGE, SEEDS
 from reached import Reached
 
 Ran = Callable[[str, str], Notebook]
-SECONDS = 90
-CORES = 2
 
 
 def outputs(book: Notebook, kind: str) -> Iterator[dict[str, Any]]:
@@ -48,12 +46,10 @@ def test_an_unsolved_lesson_runs_to_its_end_and_says_not_yet(ran: Ran, lesson: s
 
 
 @pytest.mark.versions("solved")
-def test_a_solved_lesson_reaches_everything_in_time(ran: Ran, lesson: str, version: str) -> None:
+def test_a_solved_lesson_reaches_everything(ran: Ran, lesson: str, version: str) -> None:
     book = ran(lesson, version)
     assert_clean(book)
     assert checks(book)[-1]["passed"], checks(book)
-    # What else runs on the machine makes it wait, and costs it no time of a processor.
-    assert 0 < book["metadata"]["processor_seconds"] < CORES * SECONDS
 
 
 @pytest.mark.versions("every seed")
