@@ -25,6 +25,9 @@ from davide_session.settings import EXTENSIONS
 from davide_session.warm import session_parents
 from davide_session.watch import Rules
 
+# Of the half minute that Slurm leaves between its first signal and its last.
+_END_SECONDS = 5
+
 
 class SessionKernels(WithJobs):
     """Kernelspecs from the folders that the settings name (the stock list can't be set)."""
@@ -161,3 +164,16 @@ def serve(config: Any, folder: Path, rules: Rules) -> None:
     for handler in server.log.handlers:
         handler.addFilter(Discreet())
     server.start()
+    end_what_runs(server.io_loop.asyncio_loop)
+
+
+def end_what_runs(loop: asyncio.AbstractEventLoop) -> None:
+    """End the requests that were on their way when the server was stopped.
+
+    Jupyter reads and writes files in anyio's threads, each of which ends with the request that it was made for.
+    Python waits for them at its end: without this, for ever, and the job until Slurm kills it.
+    """
+    if left := asyncio.all_tasks(loop):
+        for task in left:
+            task.cancel()
+        loop.run_until_complete(asyncio.wait(left, timeout=_END_SECONDS))

@@ -35,6 +35,11 @@ def run_cell(page: Page) -> None:
     """Run the first cell of the notebook that is shown, once its kernel is there."""
     shown = page.locator(_SHOWN)
     shown.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=120_000)
+    # The notebook's own sign is idle also while there is no kernel at all.
+    page.locator("#jp-main-statusbar").get_by_text("| Idle").wait_for(timeout=120_000)
+    # Keys that come while JupyterLab is still starting the notebook's kernel make it ask for one.
+    asked = page.get_by_role("dialog").filter(has_text="Select kernel for:")
+    page.add_locator_handler(asked, lambda dialog: dialog.get_by_role("button", name="Select", exact=True).click())
     begun = shown.locator(".jp-InputPrompt").filter(has_text="[*]:").first
     for _ in range(_TRIES):
         # JupyterLab takes no key while it is still putting the page together.

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import venv
+import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from support.pretended_cluster import NODE, PretendedCluster
 from support.session_process import write_entry_points
 
 KERNEL = "tf-cpu"
+# What slurm.conf says where it says nothing.
+_KILL_WAIT_SECONDS = 30
 # The tests may run as root, and sessions never do: the server's own refusal is lifted here, and nothing else.
 _AS_ROOT = """
 import os
@@ -136,12 +139,17 @@ class RealSessions:
         self._processes[self._cluster.newest(user).number].send_signal(signal.SIGUSR1)
 
     def kill(self, number: str) -> None:
-        """End a job's processes, of which nobody is told."""
+        """End a job's processes as Slurm does, with its KillWait; of which nobody is told."""
         if process := self._processes.pop(number, None):
             process.terminate()
-            process.wait(30)
+            try:
+                process.wait(_KILL_WAIT_SECONDS)
+            except subprocess.TimeoutExpired:
+                last = self.log(number).read_text().splitlines()[-5:]
+                warnings.warn("a session did not end by itself; its log ends with\n" + "\n".join(last), stacklevel=2)
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
     def stop(self) -> None:
         """Leave no process behind."""

@@ -232,10 +232,20 @@ def test_slurms_signal_before_the_end_reaches_the_kernels_that_asked_and_pages(s
     assert session.run_in(other, "print(kept)") == "7\n"
 
 
-def test_slurms_signal_ends_it_and_leaves_nothing(session):
+def test_slurms_signal_ends_it_at_work_and_leaves_nothing(session, wait_for):
     private = session.private
-    session.process.send_signal(signal.SIGTERM)
-    assert session.process.wait(30) == 0
+    many = session.home / "many"
+    many.mkdir()
+    for number in range(10_000):
+        (many / str(number)).touch()
+    threads = Path(f"/proc/{session.process.pid}/task")
+    before = len(list(threads.iterdir()))
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(session.ask, "/api/contents/many")
+        # Jupyter looks at each file in a thread that is the request's own.
+        wait_for(lambda: len(list(threads.iterdir())) > before, "the listing to begin", 30)
+        session.process.send_signal(signal.SIGTERM)
+        assert session.process.wait(30) == 0
     assert not private.exists()
 
 
