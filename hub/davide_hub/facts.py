@@ -304,6 +304,18 @@ class KernelJob(Fact):
     profile: Label
     gpus: Annotated[int, Field(ge=1, le=64, description="a whole number of GPUs, from 1", examples=[1])] | None = None
     hours: Hours | None = None
+    keep_mb: (
+        Annotated[
+            int,
+            Field(
+                ge=1,
+                le=10_000,
+                description="how many megabytes of a kernel's variables are kept in the home when its job ends unused",
+                examples=[200],
+            ),
+        ]
+        | None
+    ) = None
 
 
 class Site(Fact):

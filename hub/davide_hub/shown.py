@@ -32,6 +32,8 @@ class Shown:
         Its profile's title, its GPUs in words, where it runs, its number.
     use
         How busy its GPUs are, or that nobody knows; empty where it has none.
+    said
+        How far its start is, in a sentence.
     why, starts
         Why it waits, and when Slurm plans to start it.
     since, left, at_work
@@ -48,6 +50,7 @@ class Shown:
     use: str
     node: str
     job: str
+    said: str
     why: str
     starts: str
     since: str
@@ -76,6 +79,7 @@ def shown(spawner: DavideSpawner) -> Shown:
         use=_use(spawner) if state == "running" else "",
         node=spawner.node or job.node,
         job=spawner.job_id,
+        said=_sentence(text("pending.waits", job=spawner.job_id, why=found.why) if found else spawner.news.message),
         why=found.why if found else spawner.news.message,
         starts=clock(job.starts) if found and job.starts else "",
         since=clock(begun or spawner.asked_at) if begun or spawner.asked_at else "",
@@ -83,6 +87,10 @@ def shown(spawner: DavideSpawner) -> Shown:
         at_work=_at_work(spawner),
         idle_left=warned(spawner),
     )
+
+
+def _sentence(words: str) -> str:
+    return f"{words.rstrip('.')}."
 
 
 def all_shown(spawners: Iterable[DavideSpawner]) -> list[Shown]:

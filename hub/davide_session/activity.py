@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 # Of one core. An idle kernel uses a thousandth; a program that computes, nearly all of one.
-_AT_WORK_CORES = 0.1
+AT_WORK_CORES = 0.1
 
 
 class Activity:
@@ -52,7 +52,7 @@ class Activity:
         """
         busy = {
             "kernel": any(kernel["execution_state"] == "busy" for kernel in self._kernels()),
-            "processor": cores is not None and cores >= _AT_WORK_CORES,
+            "processor": cores is not None and cores >= AT_WORK_CORES,
             "gpu": gpu_at_work,
         }
         if any(busy.values()):

@@ -17,6 +17,7 @@ from davide_session.cgroup import JobCgroup
 from davide_session.gpus import Gpus
 from davide_session.handlers import routes
 from davide_session.hub_client import fetch
+from davide_session.jobkernel.present import session_kernels
 from davide_session.leases import session_leases
 from davide_session.use import UseReport
 from davide_session.walltime import told_by_slurm
@@ -71,6 +72,7 @@ class Attendant:
             gpus=Gpus(os.environ),
             activity=activity,
             leases=leases,
+            job_kernels=self._job_kernels,
             asked=Path(os.environ[notice.VARIABLE]),
             announce=self._announce,
             log=server.log,
@@ -78,7 +80,7 @@ class Attendant:
         # Stock counts every request of a page that is open and forgotten.
         server.web_app.last_activity = activity.last
         server.web_app.add_handlers(
-            ".*$", routes(server.base_url, watch=self._watch, report=self._report_at_once, end=self._end)
+            ".*$", routes(server.base_url, watch=self._watch, report=self._report_at_once, end=self._end, keep=_keep)
         )
         server.event_logger.register_event_schema(_NEWS_SCHEMA)
 
@@ -108,6 +110,9 @@ class Attendant:
         sessions.sort(key=lambda one: one["type"] == "notebook")
         return {one["kernel"]["id"]: _path(one) for one in sessions}
 
+    async def _job_kernels(self) -> list[dict[str, Any]]:
+        return session_kernels().facts(await self._paths())
+
     def _announce(self) -> None:
         self._server.event_logger.emit(schema_id=_NEWS, data={"what": "ask"})
 
@@ -131,6 +136,13 @@ class Attendant:
         user = quote(os.environ["JUPYTERHUB_USER"], safe="")
         url = f"{self._hub.api_url}/users/{user}/{f'servers/{name}' if name else 'server'}"
         await fetch(url, method="DELETE", headers={"Authorization": f"token {self._hub.api_token}"})
+
+
+async def _keep(kernel: str) -> bool:
+    # Not at the top: a session without such a kernel need not import what there is for them.
+    from davide_session.jobkernel.provisioner import keep_kernel
+
+    return await keep_kernel(kernel)
 
 
 def _path(session: dict[str, Any]) -> str:

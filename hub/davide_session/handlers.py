@@ -1,4 +1,4 @@
-"""What pages ask of their session: its facts, "I am here", and its end. For whom the server lets in at all."""
+"""What pages ask of their session: facts, "I am here", "keep it", its end. For whom the server lets in at all."""
 
 from __future__ import annotations
 
@@ -15,9 +15,15 @@ from davide_session.watch import Watch
 class _SessionHandler(APIHandler):  # type: ignore[misc]
     auth_resource = "server"
 
-    def initialize(self, watch: Watch, report: Callable[[], None], end: Callable[[], Awaitable[None]]) -> None:
+    def initialize(
+        self,
+        watch: Watch,
+        report: Callable[[], None],
+        end: Callable[[], Awaitable[None]],
+        keep: Callable[[str], Awaitable[bool]],
+    ) -> None:
         super().initialize()
-        self.watch, self.report, self.end = watch, report, end
+        self.watch, self.report, self.end, self.keep = watch, report, end, keep
 
 
 class FactsHandler(_SessionHandler):
@@ -43,6 +49,20 @@ class HereHandler(_SessionHandler):
         self.finish(await self.watch.facts())
 
 
+class KeepHandler(_SessionHandler):
+    """Somebody wants to keep a kernel whose job is about to end for lack of use."""
+
+    @web.authenticated
+    @authorized  # type: ignore[untyped-decorator]
+    async def post(self) -> None:
+        """Tell the kernel's job, and count as activity of the session, too."""
+        kernel = (self.get_json_body() or {}).get("kernel", "")
+        if not isinstance(kernel, str) or not await self.keep(kernel):
+            raise web.HTTPError(404, "There is no such kernel with a job of its own any more.")
+        self.watch.activity.here()
+        self.finish(await self.watch.facts())
+
+
 class EndHandler(_SessionHandler):
     """Somebody wants the session to end."""
 
@@ -62,5 +82,5 @@ class EndHandler(_SessionHandler):
 
 def routes(prefix: str, **parts: Any) -> list[tuple[str, type[APIHandler], dict[str, Any]]]:
     """Return where these are, below the server's base address."""
-    named = {"facts": FactsHandler, "here": HereHandler, "end": EndHandler}
+    named = {"facts": FactsHandler, "here": HereHandler, "keep": KeepHandler, "end": EndHandler}
     return [(f"{prefix}davide/{name}", handler, parts) for name, handler in named.items()]

@@ -7,7 +7,7 @@ import os
 import random
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,8 @@ class Watch:
         Where use and work are read.
     leases
         Which kernel holds which GPU.
+    job_kernels
+        What is known of the kernels with jobs of their own.
     asked
         The folder where programs ask to be told of the end.
     announce
@@ -101,12 +103,14 @@ class Watch:
         gpus: Gpus,
         activity: Activity,
         leases: Leases,
+        job_kernels: Callable[[], Awaitable[list[dict[str, Any]]]],
         asked: Path,
         announce: Callable[[], None],
         log: Any,
     ) -> None:
         self.activity = activity
         self._rules, self._job, self._term, self._leases = rules, job, term, leases
+        self._job_kernels = job_kernels
         self._cgroup, self._gpus, self._asked, self._announce, self._log = cgroup, gpus, asked, announce, log
         self._cores = len(os.sched_getaffinity(0))
         self._saving = False
@@ -196,6 +200,7 @@ class Watch:
             },
             "gpus": asdict(sample.gpus),
             "leases": await self._leases.facts(),
+            "job_kernels": await self._job_kernels(),
             "memory": {"used_bytes": sample.job.memory_bytes, "limit_bytes": sample.job.memory_limit_bytes},
             "cpu": {"cores_used": self._cores_used, "cores": self._cores},
             "idle": self._idle(),

@@ -7,16 +7,18 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 from davide_lab.names import lead_localhost_here
 from davide_lab.say import Problem, line, problem
 
-from bench import hub, kernels, pages
+from bench import hub, kernels, own_job, pages
 
 SUBJECTS = {
     "hub": "the hub beside stock batchspawner: requests to Slurm, times to ready, freezes, restarts",
     "pages": "the session form while a hundred people look at it; needs no cluster",
     "kernels": "a kernel's imports and start, with our pack and warmth and without; needs no cluster",
+    "own-job": "a kernel with a job of its own beside `srun hostname`",
 }
 
 
@@ -34,8 +36,8 @@ def main(arguments: Sequence[str]) -> int:
         for name, text in SUBJECTS.items():
             line(f"{name:<8} {text}")
         return 0
-    if options.subject == "kernels":
-        return _kernels(options)
+    if options.subject in ("kernels", "own-job"):
+        return _measured(options, kernels if options.subject == "kernels" else own_job)
     parts = tuple(options.part or (hub.PARTS if options.large else hub.PARTS[:-1]))
     lead_localhost_here()
     try:
@@ -51,13 +53,13 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _kernels(options: argparse.Namespace) -> int:
+def _measured(options: argparse.Namespace, subject: ModuleType) -> int:
     try:
-        measured = kernels.run(options.root)
+        measured = subject.run(options.root)
     except Problem as found:
         problem(str(found))
         return 1
-    line(json.dumps(measured, indent=1) if options.json else kernels.table(measured))
+    line(json.dumps(measured, indent=1) if options.json else subject.table(measured))
     return 0
 
 

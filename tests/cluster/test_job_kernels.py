@@ -5,11 +5,16 @@ runs what a session's server has of this: its kernelspecs, Jupyter's manager of 
 """
 
 import json
+from contextlib import closing
 
 import pytest
 from support.cluster import davide
+from support.person import log_in
+from support.session_process import run_cell
+from support.web import open_websocket
 
 USER = "student03"
+KERNEL = "tf-cpu.one-gpu-1gpu-1h"
 SOFTWARE = "/software/davide"
 # Its first word says what happens, and each of its lines of output is JSON.
 SCENE = """
@@ -126,10 +131,10 @@ def scene(cluster, wait_for):
     cluster.run("hub01", f"rm -rf {kept}/* {told} /home/{USER}/scene.py")
 
 
-def queue(cluster, name=""):
-    """Return the names of the student's jobs."""
-    shown = cluster.run("ctl01", f"squeue --noheader --user {USER} --format=%j").stdout
-    return "\n".join(row for row in shown.split() if row.startswith(name))
+def queue(cluster, name="", field="%j"):
+    """Return the names of the student's jobs that begin with a word, or another field of them."""
+    shown = cluster.run("ctl01", f"squeue --noheader --user {USER} --format='%j {field}'").stdout
+    return "\n".join(row.split()[-1] for row in shown.splitlines() if row.startswith(name))
 
 
 def test_kernel_has_a_gpu_of_another_node_and_is_refused_the_neighbours(cluster, scene, wait_for):
@@ -162,6 +167,39 @@ def test_job_of_a_kernel_misses_its_session_and_ends(cluster, scene, wait_for):
     line("devices")
     wait_for(lambda: queue(cluster, "scene") == "", "the session is gone", 60)
     wait_for(lambda: queue(cluster) == "", "the kernel's job has noticed", 120)
+
+
+@pytest.fixture
+def notebook(cluster, wait_for):
+    """Start a session without a GPU, and in it a kernel with a job of its own; return whose, and how to run cells."""
+    person = log_in(cluster, USER)
+    person.stop(wait_for)
+    person.ask("POST", f"/hub/api/users/{USER}/server", json={"profile": "no-gpu"}).raise_for_status()
+    wait_for(lambda: person.server().get("ready"), "the session", 90)
+    book = {"path": "own.ipynb", "name": "own.ipynb", "type": "notebook", "kernel": {"name": KERNEL}}
+    begun = person.ask_session("POST", "/api/sessions", json=book)
+    assert begun.status_code == 201, begun.text
+    address = f"{cluster.user_url(USER)}/api/kernels/{begun.json()['kernel']['id']}/channels"
+
+    def run(code):
+        """Run a cell over a connection of its own, as a laptop that was just opened, and return what it printed."""
+        with closing(open_websocket(address, timeout=90, header=[f"Authorization: token {person.token}"])) as channel:
+            return run_cell(channel, code).strip()
+
+    yield person, run
+    person.stop(wait_for)
+
+
+def test_kernel_outlives_the_hub_and_a_closed_laptop_but_not_its_session(cluster, notebook, wait_for):
+    person, run = notebook
+    assert run("import os; x = 42; print(os.environ['SLURM_JOB_ID'])") == queue(cluster, "jupyter-kernel-", "%i")
+    # The laptop is closed while a cell runs.
+    assert run("import time; print('begun', flush=True); time.sleep(3); x += 1") == "begun"
+    cluster.output("hub01", "systemctl restart jupyterhub")
+    wait_for(lambda: person.ask("GET", f"/hub/api/users/{USER}").status_code == 200, "the hub to be back", 60)
+    assert run("print(x)") == "43"
+    person.stop(wait_for)
+    wait_for(lambda: queue(cluster) == "", "the kernel's job ends with its session", 60)
 
 
 @pytest.mark.long

@@ -71,12 +71,12 @@ def lab(hub: RealHub, sessions: RealSessions, seat: Callable[..., Page]) -> Call
 
 
 def pretend(page: Page, **changes: Any) -> None:
-    """Let the page hear other facts than the session's own from now on."""
+    """Let the page hear other facts than the session's own from now on: of a part, or the whole of a list."""
 
     def answer(route: Any) -> None:
         facts = route.fetch().json()
         for name, value in changes.items():
-            facts[name] = facts[name] | value
+            facts[name] = facts[name] | value if isinstance(value, dict) else value
         route.fulfill(json=facts)
 
     page.route("**/davide/facts*", answer)
@@ -293,6 +293,28 @@ def test_an_idle_session_is_warned_of_and_i_am_here_keeps_it(lab, picture):
         "left_seconds": 600,
         "warn_seconds": 300,
     }
+    expect(warning).to_be_hidden()
+
+
+def test_a_kernel_whose_job_is_about_to_end_unused_is_warned_of_and_kept(lab, picture):
+    page = lab("student43", "No GPU")
+    kernel = {"kernel": "k1", "title": "1 GPU, 1 h, own job", "path": "training.ipynb", "job": "1234", "state": "ready"}
+    kernel |= {"gpus": TWO_GPUS["gpus"][:1], "idle_minutes": 30, "idle_left_seconds": 290}
+    pretend(page, job_kernels=[kernel])
+    warning = toast(page, "training.ipynb: nothing ran for 25 minutes")
+    expect(warning).to_contain_text("Its kernel's job, with its GPU, ends in 5 minutes.")
+    picture(page, "lab-kernel-idle")
+    page.get_by_role("menuitem", name="Kernel", exact=True).click()
+    page.get_by_role("menuitem", name="GPUs of This Notebook…").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("job 1234, ready: Tesla P100-SXM2-16GB 37 %")
+    picture(page, "lab-kernel-jobs")
+    dialog.get_by_role("button", name="Close").click()
+    assert ours(page) == []
+    # This session has no such kernel in truth.
+    page.get_by_role("button", name="Keep it").click()
+    expect(toast(page, "The kernel's job could not be told just now")).to_be_visible()
+    pretend(page, job_kernels=[kernel | {"idle_left_seconds": None}])
     expect(warning).to_be_hidden()
 
 

@@ -25,10 +25,10 @@ class Person:
         headers = {"Authorization": f"token {self.token}"}
         return request(method, self.url + path, headers=headers, timeout=60, **options)
 
-    def ask_session(self, method: str, path: str) -> requests.Response:
+    def ask_session(self, method: str, path: str, **options: Any) -> requests.Response:
         """Ask the session itself through the proxy."""
         headers = {"Authorization": f"token {self.token}"}
-        return request(method, user_url(self.url, self.name) + path, headers=headers, timeout=60)
+        return request(method, user_url(self.url, self.name) + path, headers=headers, timeout=60, **options)
 
     def server(self) -> dict[str, Any]:
         """Return the session as the hub describes it; empty if there is none."""

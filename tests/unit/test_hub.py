@@ -427,7 +427,7 @@ def test_the_home_page_tells_that_slurm_is_silent(silent):
 
 
 SHOWN = Shown(
-    "student01", "", "running", "One GPU", "1 GPU (tesla)", "50 %, 3.0 of 16 GB", "gpu01", "17", "", "", "14:00",
+    "student01", "", "running", "One GPU", "1 GPU (tesla)", "50 %, 3.0 of 16 GB", "gpu01", "17", "", "", "", "14:00",
     "1 h 5 min left", "now",
 )  # fmt: skip
 
@@ -445,6 +445,11 @@ def test_the_home_page_offers_to_open_and_end_what_runs():
     facts = ("1 GPU (tesla)", "GPU use: 50 %, 3.0 of 16 GB", "1 h 5 min left")
     assert " ".join(f"<span>{one}</span>" for one in facts) in html
     assert 'data-stop-url="/hub/api/users/student01/server"' in html
+
+
+def test_the_home_page_says_in_a_sentence_why_a_session_waits():
+    waits = replace(SHOWN, state="waiting", node="", said="Job 17 waits: others are before you in the queue.")
+    assert "Job 17 waits: others are before you in the queue." in home(waits)
 
 
 def test_each_named_session_has_its_own_buttons_and_no_id_twice():

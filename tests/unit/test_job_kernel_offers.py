@@ -26,7 +26,15 @@ def facts(*kernel_jobs):
 def test_cores_and_memory_go_with_the_gpus():
     one, two = offers(facts())
     assert one == Offer(
-        "one-gpu-1gpu-1h", "1 GPU, 1 h, own job", "dvd_usr_prod", "gpu:tesla:1", gpus=1, cores=4, memory_gb=6, hours=1
+        "one-gpu-1gpu-1h",
+        "1 GPU, 1 h, own job",
+        "dvd_usr_prod",
+        "gpu:tesla:1",
+        gpus=1,
+        cores=4,
+        memory_gb=6,
+        hours=1,
+        keep_mb=200,
     )
     assert (two.gpus, two.cores, two.memory_gb, two.gres, two.hours) == (2, 8, 12, "gpu:tesla:2", 2)
 
@@ -34,6 +42,13 @@ def test_cores_and_memory_go_with_the_gpus():
 def test_a_profile_alone_is_offered_as_it_is():
     (offer,) = offers(facts({"profile": "four-gpus", "gpus": None, "hours": None}))
     assert (offer.gpus, offer.cores, offer.memory_gb, offer.hours) == (4, 16, 24, 2)
+
+
+def test_its_limit_without_work_is_the_profiles():
+    given = facts({"profile": "four-gpus", "gpus": 1, "hours": None})
+    given["profiles"][1]["idle_minutes"] = 30
+    (offer,) = offers(given)
+    assert (offer.idle_minutes, offer.keep_mb) == (30, None)
 
 
 def test_a_site_that_names_none_offers_none(tmp_path):
@@ -56,6 +71,7 @@ def test_a_file_that_does_not_hold_together_is_told_in_a_sentence(tmp_path):
         ("{profile: one-gpu, gpus: 5}", "5 is more than the 4 of profile one-gpu; write at most 4"),
         ("{profile: one-gpu, hours: 9}", "9 is more than the 8 of profile one-gpu; write at most 8"),
         ("{profile: one-gpu, gpus: 0}", "is not a whole number of GPUs, from 1"),
+        ("{profile: one-gpu, keep_mb: 0}", "how many megabytes"),
         ("{profile: one-gpu}, {profile: one-gpu}", "the same stands here for the second time; remove it"),
     ],
 )

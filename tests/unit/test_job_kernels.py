@@ -1,5 +1,6 @@
 """Kernels with jobs of their own, against a Slurm of our making that really runs what is submitted."""
 
+import asyncio
 import json
 import os
 import site
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 import venv
+from contextlib import contextmanager
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -377,6 +379,56 @@ def exit_code(manager, seconds=20):
         assert time.monotonic() < deadline, "the kernel does not end"
         time.sleep(0.1)
     return manager.provisioner._front.exit_code
+
+
+@contextmanager
+def client_of_idle(manager, minutes, keep_mb=None):
+    """Return a client of a kernel whose job ends after so many minutes without work."""
+    metadata = manager.kernel_spec.metadata["kernel_provisioner"]
+    metadata["config"]["offer"] |= {"idle_minutes": minutes, "keep_mb": keep_mb}
+    manager.start_kernel()
+    yield from connected(manager)
+
+
+# Longer at work than the limit: that ends nothing.
+MADE = """
+import time, numpy as np
+time.sleep(15)
+a, b, big = np.arange(3), {"x": 1}, bytes(2_000_000)
+f = lambda: 1
+"""
+
+
+def test_kernel_that_nobody_uses_gives_its_gpu_back_and_its_variables_come_again(slurm, manager, wait_for):
+    with client_of_idle(manager, 0.2, keep_mb=1) as client:
+        job_front = manager.provisioner._front
+        assert run(client, MADE)[0] == "ok"
+        assert job_front.ends_idle is None
+        wait_for(lambda: job_front.ends_idle is not None, "the warning", 30)
+        wait_for(lambda: job_front.stage is front.Stage.ENDED, "the end", 60)
+        assert "1001" not in slurm.queue
+        status, said = run(client, "1 + 1")
+    assert status == "error"
+    assert "nothing ran in it for 0.2 minutes" in said
+    assert "These of its variables are kept: a, b." in said
+    [line] = [text[text.index("%run") :] for text in said.splitlines() if "%run" in text]
+    manager.restart_kernel(now=True)
+    with contextmanager(connected)(manager) as client:
+        assert run(client, line)[0] == "ok"
+        code = "print(a.sum(), b, 'big' in globals(), 'f' in globals())"
+        assert run(client, code) == ("ok", "3 {'x': 1} False False\n")
+
+
+def test_kernel_that_somebody_wants_is_kept(slurm, manager, wait_for):
+    with client_of_idle(manager, 0.2) as client:
+        job_front = manager.provisioner._front
+        for _ in range(3):
+            wait_for(lambda: job_front.ends_idle is not None, "the warning", 30)
+            assert asyncio.run(provisioner.keep_kernel(manager.kernel_id))
+            wait_for(lambda: job_front.ends_idle is None, "the warning to go", 30)
+        assert run(client, "print(1)") == ("ok", "1\n")
+        assert "1001" in slurm.queue
+    assert not asyncio.run(provisioner.keep_kernel("another"))
 
 
 LOST = """

@@ -23,6 +23,11 @@ from davide_session.watch import Rules, Sample, Watch
 USUAL = Warnings((900, 300), 120)
 
 
+async def no_kernels():
+    """Return what is known of kernels with jobs of their own where there are none."""
+    return []
+
+
 # -- when it ends
 
 
@@ -347,6 +352,7 @@ class World:
             gpus=Gpus({}),
             activity=Activity(lambda: [], lambda: [datetime.now(UTC) - timedelta(minutes=25)]),
             leases=Leases([]),
+            job_kernels=no_kernels,
             asked=asked,
             announce=self._count,
             log=logging.getLogger("test"),

@@ -20,9 +20,11 @@ from davide_hub.texts import text
 
 from davide_session.jobkernel.channels import Channels
 from davide_session.jobkernel.ending import in_words
+from davide_session.jobkernel.keepsake import told as kept_variables
 from davide_session.jobkernel.keys import context, make_pair, write_order
 from davide_session.jobkernel.link import Link, LinkBroken, listen
 from davide_session.jobkernel.messages import Writer, read
+from davide_session.jobkernel.present import session_kernels
 from davide_session.jobkernel.slurm_job import JobRefused, batch_script, cancel, submit
 from davide_session.jobkernel.standin import Out, StandIn
 from davide_session.jobkernel.wanted import Wanted
@@ -73,6 +75,9 @@ class Front:
         self.stage = Stage.ENDED
         self.exit_code: int | None = None
         self.job = ""
+        # What its job's GPUs do; and when the job ends for lack of use, by the monotonic clock, once that is near.
+        self.gpus: list[dict[str, Any]] = []
+        self.ends_idle: float | None = None
         self._standin = StandIn(Writer(wanted.key.encode(), wanted.scheme), wanted.language)
         self._channels = Channels(self._from_page, self._room)
         self._link = Link(self._heard)
@@ -83,6 +88,7 @@ class Front:
         self._interrupting: asyncio.TimerHandle | None = None
         self._learning = self._stopping = self._asked = False
         self._here, self._node = False, ""
+        self._submitted = 0.0
         self._reset()
 
     def _reset(self) -> None:
@@ -110,6 +116,7 @@ class Front:
         self.exit_code = None
         self._standin.expect()
         self._channels.serve(info)
+        session_kernels().add(self)
         if self.stage is Stage.ENDED:
             await self._submit()
         elif self.stage is not Stage.WAITING:
@@ -161,8 +168,14 @@ class Front:
         if self.stage is Stage.READY and not self._link.connected:
             self._exited(-number)
 
+    def keep(self) -> None:
+        """Keep the kernel although nothing runs in it: somebody wants it."""
+        self.ends_idle = None
+        self._link.send("keep", confirm=True)
+
     async def finish(self) -> None:
         """End the job, and remove what was made for it."""
+        session_kernels().remove(self)
         self._keep_the_job()
         await self._end_job()
         for task in self._tasks:
@@ -187,6 +200,8 @@ class Front:
             # From now on: the kernel may be there before sbatch has said the job's number.
             self.stage, self.job = Stage.WAITING, ""
             self._here, self._node = False, ""
+            self._submitted = time.time()
+            self.gpus, self.ends_idle = [], None
             self.job = await submit(script)
         except (JobRefused, OSError) as error:
             self.stage = Stage.ENDED
@@ -253,6 +268,11 @@ class Front:
                 self._ready(head["info"])
             case "exited":
                 self._exited(int(head["code"]))
+            case "gpus":
+                self.gpus = head["gpus"]
+            case "idle":
+                left = head["left_seconds"]
+                self.ends_idle = None if left is None else time.monotonic() + left
             case "soon":
                 self._say(self._standin.tell(text("kernel_jobs.soon")))
             case "ending":
@@ -386,7 +406,10 @@ class Front:
             # Somebody else was quicker.
             return
         await self._end_job()
+        self.ends_idle = None
         self._log.info("Kernel %s: %s", self.wanted.kernel_id, what)
+        if (kept := kept_variables(self.wanted.variables, self._submitted)) is not None:
+            log = "\n".join([log, text("kernel_jobs.kept", names=", ".join(kept["kept"]), line=kept["line"])])
         self._say(self._standin.give_up(text("kernel_jobs.ended", what=what) + log))
 
     def _keep_the_job(self) -> None:

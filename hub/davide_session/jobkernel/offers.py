@@ -25,6 +25,10 @@ class Offer:
         For people.
     gres
         As Slurm calls the GPUs, such as `gpu:tesla:1`.
+    idle_minutes
+        After how many minutes without work the job ends; None for never.
+    keep_mb
+        How many megabytes of variables are kept when that happens; None for none.
     """
 
     name: str
@@ -35,6 +39,8 @@ class Offer:
     cores: int
     memory_gb: int
     hours: int
+    idle_minutes: float | None = None
+    keep_mb: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return it for a kernelspec."""
@@ -80,4 +86,6 @@ def _offer(wanted: Mapping[str, Any], facts: Mapping[str, Any]) -> Offer:
         cores=max(1, profile["cores"] * gpus // profile["gpus"]),
         memory_gb=max(1, profile["memory_gb"] * gpus // profile["gpus"]),
         hours=hours,
+        idle_minutes=profile.get("idle_minutes"),
+        keep_mb=wanted.get("keep_mb"),
     )

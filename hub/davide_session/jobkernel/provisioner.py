@@ -17,6 +17,7 @@ from traitlets import Dict, Float, Unicode
 
 from davide_session.jobkernel.front import Front
 from davide_session.jobkernel.offers import Offer
+from davide_session.jobkernel.present import session_kernels
 from davide_session.jobkernel.slurm_job import Charge
 from davide_session.jobkernel.wanted import Wanted
 
@@ -191,6 +192,19 @@ class JobProvisioner(KernelProvisionerBase):
             lost_seconds=self.lost_seconds,
         )
         return Front(wanted, view, self.log)
+
+
+async def keep_kernel(kernel: str) -> bool:
+    """Keep a kernel whose job is about to end for lack of use; return whether there is such a kernel."""
+    front = session_kernels().get(kernel)
+    if front is None:
+        return False
+
+    async def kept() -> None:
+        front.keep()
+
+    await _shared_loop().run(kept())
+    return True
 
 
 def _filled(word: str, values: dict[str, str]) -> str:

@@ -14,12 +14,18 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from davide_session import notice
+from davide_session.activity import AT_WORK_CORES
+from davide_session.cgroup import JobCgroup
 from davide_session.environment import EnvironmentFileError
+from davide_session.gpus import Gpus
 from davide_session.jobkernel.channels import Channels, connection_info
+from davide_session.jobkernel.idleness import Idleness
+from davide_session.jobkernel.keepsake import code
 from davide_session.jobkernel.keys import Pair, context, take_order
 from davide_session.jobkernel.link import Link, LinkBroken
 from davide_session.jobkernel.messages import Writer, read
@@ -33,8 +39,10 @@ _SIGNAL_SECONDS = 0.3
 _TERM_SECONDS = 5
 _NUDGE_SECONDS = 0.2
 _LATE_SECONDS = 2
-_IDLE_SECONDS = 60
+_DOWN_SECONDS = 60
 _FAREWELL_SECONDS = 3
+# As often as a session looks at its own.
+_LOOK_SECONDS = 30
 
 
 def main(argv: Sequence[str]) -> int:
@@ -115,6 +123,10 @@ class Kernel:
         await self._process.wait()
 
 
+def _cores(before: float | None, now: float | None, seconds: float) -> float:
+    return 0.0 if before is None or now is None else (now - before) / seconds
+
+
 class Supervisor:
     """What the job does.
 
@@ -140,7 +152,8 @@ class Supervisor:
         self._answers: set[str] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._generation = 0
-        self._idle_since = time.monotonic()
+        self._down_since = time.monotonic()
+        self._idleness = Idleness(order.get("idle_minutes"))
 
     async def run(self) -> int:
         """Do it until the end; return the exit status."""
@@ -152,6 +165,8 @@ class Supervisor:
         self._begin(self._start())
         self._begin(self._stay_connected())
         self._begin(self._watch_session())
+        self._begin(self._watch_work())
+        self._begin(self._look())
         await self._over.wait()
         await self._kernel.end()
         await self._link.delivered(_FAREWELL_SECONDS)
@@ -193,7 +208,7 @@ class Supervisor:
 
     async def _wait(self, process: asyncio.subprocess.Process, generation: int) -> None:
         code = await process.wait()
-        self._idle_since = time.monotonic()
+        self._down_since = time.monotonic()
         if code != 0:
             await asyncio.sleep(_SIGNAL_SECONDS)
         if generation == self._generation and not self._over.is_set():
@@ -212,6 +227,8 @@ class Supervisor:
     def _from_kernel(self, channel: str, frames: list[bytes]) -> None:
         if self._answers and channel in ("shell", "iopub") and self._is_answer(channel, frames):
             return
+        if channel == "iopub":
+            self._idleness.said(frames)
         self._link.send("zmq", frames, channel=channel)
 
     def _is_answer(self, channel: str, frames: list[bytes]) -> bool:
@@ -225,6 +242,7 @@ class Supervisor:
             self._info = dict(message.content)
         if not self._ready and self._told and self._info is not None:
             self._ready = True
+            self._idleness.begin()
             self._link.send("ready", info=self._info)
             # The kernel may have been asked several times before it answered once.
             asyncio.get_running_loop().call_later(_LATE_SECONDS, self._answers.clear)
@@ -235,7 +253,10 @@ class Supervisor:
     def _heard(self, head: Mapping[str, Any], frames: list[bytes]) -> None:
         match head["what"]:
             case "zmq":
+                self._idleness.asked(frames)
                 self._channels.send(head["channel"], frames)
+            case "keep":
+                self._idleness.work()
             case "signal":
                 self._kernel.signal(head["number"])
             case "start":
@@ -273,8 +294,8 @@ class Supervisor:
             await asyncio.sleep(1)
             now = time.monotonic()
             if self._kernel.runs:
-                self._idle_since = now
-            elif now - self._idle_since > _IDLE_SECONDS:
+                self._down_since = now
+            elif now - self._down_since > _DOWN_SECONDS:
                 # Jupyter gives a kernel up that dies again and again, and does not say so.
                 self._end("its kernel ended, and was not started again")
             if self._link.connected:
@@ -289,6 +310,47 @@ class Supervisor:
                 if await ended(self._order["session_job"]) is not None:
                     self._end_alone("its session has ended")
 
+    # -- work
+
+    async def _watch_work(self) -> None:
+        """Warn, and end the job, when nothing has run in it for as long as its profile allows."""
+        warned = False
+        while True:
+            await asyncio.sleep(1)
+            left = self._idleness.left_seconds
+            if left is None or not self._ready:
+                continue
+            if left <= 0:
+                self._end(f"nothing ran in it for {self._idleness.minutes:g} minutes")
+                return
+            if self._idleness.is_near != warned:
+                warned = not warned
+                self._link.send("idle", left_seconds=left if warned else None)
+                if warned:
+                    self._keep_variables()
+
+    async def _look(self) -> None:
+        """Look whether something is at work that the kernel does not tell: a GPU, or a program in the background."""
+        gpus, cgroup = Gpus(os.environ), JobCgroup(os.environ.get("SLURM_JOB_ID", ""))
+        at, used = time.monotonic(), await asyncio.to_thread(cgroup.use)
+        while True:
+            news = await asyncio.to_thread(gpus.read)
+            self._link.send("gpus", gpus=[asdict(one) for one in news.gpus])
+            await asyncio.sleep(_LOOK_SECONDS)
+            before, (at, used) = (at, used), (time.monotonic(), await asyncio.to_thread(cgroup.use))
+            if news.at_work or _cores(before[1].cpu_seconds, used.cpu_seconds, at - before[0]) >= AT_WORK_CORES:
+                self._idleness.work()
+
+    def _keep_variables(self) -> None:
+        """Have the kernel write its variables down, where the site wants that; a cell that runs goes first."""
+        if self._order.get("keep_bytes"):
+            asked = {"silent": True, "store_history": False, "allow_stdin": False, "stop_on_error": False}
+            written = code(Path(self._order["keep_folder"]), self._order["keep_bytes"])
+            frames = self._writer.write("execute_request", {"code": written, "user_expressions": {}, **asked})
+            if (message := read(frames)) is not None:
+                self._answers.add(message.id)
+            self._channels.send("shell", frames)
+
     def _end_alone(self, why: str) -> None:
         self._end(why)
         # Nobody else is there to do it.
@@ -302,6 +364,7 @@ class Supervisor:
     def _ends_soon(self) -> None:
         notice.tell(self._private / "walltime")
         self._link.send("soon")
+        self._keep_variables()
 
     def _end(self, why: str, **more: Any) -> None:
         if not self._over.is_set():

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from davide_session.jobkernel.keepsake import folder_for
+
 if TYPE_CHECKING:
     from davide_session.jobkernel.keys import Pair
     from davide_session.jobkernel.offers import Offer
@@ -68,7 +70,16 @@ class Wanted:
             "session_job": self.charge.session_job,
             "folder": str(self.folder),
             "lost_seconds": self.lost_seconds,
+            "idle_minutes": self.offer.idle_minutes,
+            "keep_bytes": (self.offer.keep_mb or 0) * 10**6,
+            "keep_folder": str(self.variables),
         }
+
+    @property
+    def variables(self) -> Path:
+        """Where the kernel's variables are kept, should its job end while nobody uses it."""
+        named = self.env.get("JPY_SESSION_NAME", "")
+        return folder_for(named or self.kernel_id)
 
 
 def _own_names() -> list[str]:

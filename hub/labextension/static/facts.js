@@ -35,10 +35,12 @@ export class Facts {
     this.ticking = window.setInterval(() => this.tell(null), TICK);
   }
 
-  async request(name, method = "GET") {
+  async request(name, method = "GET", body = undefined) {
     const url = `${this.base}/${name}?no_track_activity=1`;
     const answer = await this.services.ServerConnection.makeRequest(
-      url, { method, cache: "no-store", redirect: "manual" }, this.settings
+      url,
+      { method, body: body && JSON.stringify(body), cache: "no-store", redirect: "manual" },
+      this.settings
     );
     if (!answer.ok) throw new this.services.ServerConnection.ResponseError(answer, await sentence(answer));
     return answer.json();
@@ -93,7 +95,8 @@ export class Facts {
   }
 
   isShort() {
-    const times = [this.left, this.idleLeft].filter((one) => one !== null);
+    const kernels = (this.latest?.job_kernels ?? []).map((one) => this.counted(one.idle_left_seconds));
+    const times = [this.left, this.idleLeft, ...kernels].filter((one) => one !== null);
     return times.some((one) => one < 1200);
   }
 }

@@ -20,20 +20,24 @@ export async function showLeases(lab, facts, tracker) {
   await facts.ask();
   const leases = facts.latest?.leases;
   const book = tracker?.currentWidget;
+  const jobs = facts.latest?.job_kernels ?? [];
   const node = element("div", { className: "davide-leases-body" }, [table(leases)]);
+  if (jobs.length) node.append(element("h3", { textContent: texts.jobKernels }), jobTable(jobs));
   let choice = null;
-  if (book) {
+  // A kernel with a job of its own has that job's GPUs.
+  const leased = book && leases?.gpus.length && !jobs.some((one) => one.path === book.context.path);
+  if (leased) {
     choice = choices(book, leases);
     const label = element("label", { textContent: texts.leaseOf(book.context.path), className: "davide-wish" }, [choice]);
     node.append(label, element("p", { textContent: texts.leaseNote }));
   }
   const buttons = [Dialog.cancelButton({ label: texts.leaseClose })];
-  if (book) buttons.push(Dialog.okButton({ label: texts.leaseApply }));
+  if (leased) buttons.push(Dialog.okButton({ label: texts.leaseApply }));
   const answer = await showDialog({
     title: texts.leaseTitle,
     body: new lab.widgets.Widget({ node }),
     buttons,
-    focusNodeSelector: book ? "select" : undefined,
+    focusNodeSelector: leased ? "select" : undefined,
   });
   if (answer.button.accept && !book.isDisposed) await apply(book, choice.value);
 }
@@ -46,7 +50,7 @@ export function warnOfMissing(lab, facts) {
     const now = new Set(lacking.map((one) => `${one.kernel} ${one.gpus}`));
     for (const one of lacking) {
       if (told.has(`${one.kernel} ${one.gpus}`)) continue;
-      lab.apputils.Notification.warning(texts.lacking(texts.holder(one.path, one.title), one.gpus.length, one.asked), {
+      lab.apputils.Notification.warning(texts.lacking(one.path, one.gpus.length, one.asked), {
         autoClose: false,
       });
     }
@@ -59,6 +63,16 @@ function table(leases) {
     element("tr", {}, [
       element("th", { textContent: texts.gpuNumber(gpu), scope: "row" }),
       element("td", { textContent: holders.join(", ") || texts.free }),
+    ])
+  );
+  return element("table", {}, [element("tbody", {}, body)]);
+}
+
+function jobTable(jobs) {
+  const body = jobs.map((one) =>
+    element("tr", {}, [
+      element("th", { textContent: texts.holder(one.path, one.title), scope: "row" }),
+      element("td", { textContent: texts.jobKernel(one.job, one.state, one.gpus) }),
     ])
   );
   return element("table", {}, [element("tbody", {}, body)]);

@@ -6,7 +6,7 @@ import { showLeases, warnOfMissing } from "./leases.js";
 import { saveAll, saveInTurns, unsaved } from "./saving.js";
 import { statusItem } from "./statusbar.js";
 import { texts } from "./texts.js";
-import { warnOfIdleness, warnOfTheEnd } from "./warnings.js";
+import { SHOWN, warnOfIdleKernels, warnOfIdleness, warnOfTheEnd } from "./warnings.js";
 
 /** The packages of JupyterLab that are used here. */
 export const PACKAGES = {
@@ -46,7 +46,7 @@ export function plugins(lab, style) {
         app.commands.addCommand(LEASES, {
           label: texts.leaseCommand,
           caption: texts.leaseCaption,
-          isEnabled: () => Boolean(facts.latest?.leases.gpus.length),
+          isEnabled: () => Boolean(facts.latest?.leases.gpus.length || facts.latest?.job_kernels.length),
           execute: leases,
         });
         palette?.addItem({ command: LEASES, category: texts.category });
@@ -91,11 +91,12 @@ function watched(lab, app, documents) {
   const save = async (asked) => {
     const { count, problems } = await saveAll(lab, app, documents);
     tell(problems);
-    if (asked) Notification.success(count ? texts.saved(count - problems.length) : texts.nothingToSave);
+    if (asked) Notification.success(count ? texts.saved(count - problems.length) : texts.nothingToSave, SHOWN);
   };
   facts.onNews(() => saveInTurns(app, documents));
   warnOfTheEnd(lab, facts, save);
   warnOfIdleness(lab, facts);
+  warnOfIdleKernels(lab, facts);
   warnOfMissing(lab, facts);
   watchConnection(lab, facts, showOver);
   return { facts, showOver, end: () => endSession(lab, facts, save, showOver) };

@@ -23,6 +23,11 @@ export function spoken(seconds) {
   return parts.filter(Boolean).join(" ");
 }
 
+/** A notebook by its name alone: JupyterLab cuts a notification off after 140 letters. */
+function named(path) {
+  return path.split("/").pop() || "A kernel without a notebook";
+}
+
 function gigabytes(bytes) {
   return (bytes / GIB).toFixed(bytes < GIB ? 2 : bytes < 10 * GIB ? 1 : 0);
 }
@@ -65,9 +70,15 @@ export const texts = {
     return count > free ? `${text} (${free || "none"} free)` : text;
   },
   wishShare: "a GPU that others may use too",
-  lacking: (who, has, asked) =>
-    `${who} restarted with ${has ? amount(has, "GPU", "GPUs") : "no GPU"}; it asks for ${asked}. ` +
-    "The others are in use: see GPUs of This Notebook in the Kernel menu, and restart it once they are free.",
+  lacking: (path, has, asked) =>
+    `${named(path)} restarted with ${has ? amount(has, "GPU", "GPUs") : "no GPU"}; it asks for ${asked}. ` +
+    "Who has the others: Kernel menu, GPUs of This Notebook.",
+
+  jobKernel: (job, state, gpus) =>
+    `job ${job}, ${texts.jobStates[state]}${gpus.length ? `: ${texts.jobGpus(gpus)}` : ""}`,
+  jobStates: { waiting: "starting or waiting", ready: "ready", exited: "its process has ended", ended: "over" },
+  jobGpus: (gpus) => gpus.map((one) => texts.gpu(one.name, one.use_percent)).join(", "),
+  jobKernels: "Kernels with a job of their own",
 
   memory: (used, limit) => (limit ? `${gigabytes(used)} of ${gigabytes(limit)} GB` : `${gigabytes(used)} GB`),
   memorySpoken: (used, limit) => `Memory of this session: ${texts.memory(used, limit)}`,
@@ -95,6 +106,11 @@ export const texts = {
   idle: (idle, left) =>
     `Nothing has run here for ${spoken(idle)}. This session ends in ${spoken(left)} for lack of use, so that others get its place.`,
   here: "I am here",
+  idleKernel: (path, idle, left) =>
+    `${named(path)}: nothing ran for ${spoken(60 * Math.floor(idle / 60))}. ` +
+    `Its kernel's job, with its GPU, ends in ${spoken(left)}.`,
+  keepKernel: "Keep it",
+  keepFailed: "The kernel's job could not be told just now. Try again, or run a cell.",
   hereFailed: "The session could not be told just now. Try again.",
 
   over: {

@@ -3,6 +3,8 @@
 import { texts } from "./texts.js";
 
 const SAVE_AGAIN = 10_000;
+// Without a time, JupyterLab only counts a notification and shows none.
+export const SHOWN = { autoClose: 10_000 };
 
 /** A notification that is shown, changed and taken away as often as wanted. */
 class Notice {
@@ -73,7 +75,7 @@ export function warnOfIdleness(lab, facts) {
         facts.take(await facts.request("here", "POST"));
         notice.hide();
       } catch {
-        Notification.error(texts.hereFailed);
+        Notification.error(texts.hereFailed, SHOWN);
       }
     },
   };
@@ -83,6 +85,40 @@ export function warnOfIdleness(lab, facts) {
     if (over || !latest || idleLeft === null) return;
     if (idleLeft > latest.idle.warn_seconds) notice.hide();
     else notice.show("warning", texts.idle(latest.idle.limit_seconds - idleLeft, roundedUp(idleLeft)), [here]);
+  });
+}
+
+/** Warn that the job of a notebook's kernel is about to end for lack of use; a button keeps it. */
+export function warnOfIdleKernels(lab, facts) {
+  const { Notification } = lab.apputils;
+  const notices = new Map();
+  const keep = (kernel) => ({
+    label: texts.keepKernel,
+    displayType: "accent",
+    callback: async (event) => {
+      event.preventDefault(); // it goes when the kernel's job has heard
+      try {
+        facts.take(await facts.request("keep", "POST", { kernel }));
+        facts.tell(null);
+      } catch {
+        Notification.error(texts.keepFailed, SHOWN);
+      }
+    },
+  });
+
+  facts.onNews(({ latest, over }) => {
+    const near = over ? [] : (latest?.job_kernels ?? []).filter((one) => one.idle_left_seconds !== null);
+    for (const [kernel, notice] of notices) {
+      if (near.some((one) => one.kernel === kernel)) continue;
+      notice.hide();
+      notices.delete(kernel);
+    }
+    for (const one of near) {
+      if (!notices.has(one.kernel)) notices.set(one.kernel, new Notice(Notification));
+      const left = facts.counted(one.idle_left_seconds);
+      const text = texts.idleKernel(one.path, 60 * one.idle_minutes - left, roundedUp(left));
+      notices.get(one.kernel).show("warning", text, [keep(one.kernel)]);
+    }
   });
 }
 
