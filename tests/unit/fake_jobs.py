@@ -2,7 +2,7 @@
 
 Files in its folder make it fail as it is told: `hold` (jobs wait; the text is the reason), `deaf` (no answers),
 `forgets` (squeue lists no job that has ended, sacct knows none), `refuses`, `loses-reply`, `skips` (the number of a
-process that srun never starts), `time-limit` (seconds) and `host` (the name of the only node).
+process that srun never starts), `time-limit` (reached when this file is there) and `host` (the name of the only node).
 """
 
 from __future__ import annotations
@@ -88,13 +88,12 @@ def run_job():
             start_new_session=True,
         )
     note(job, state="RUNNING", pid=batch.pid)
-    limit = time.monotonic() + float(told("time-limit") or 1e9)
-    ended = None
+    limit, ended = told("time-limit"), False
     while batch.poll() is None:
-        if time.monotonic() > limit and ended is None:
+        if limit and Path(limit).exists() and not ended:
             note(job, state="TIMEOUT", pid=None)
             os.killpg(batch.pid, signal.SIGTERM)
-            ended = time.monotonic()
+            ended = True
         time.sleep(0.03)
     if note(job)["state"] == "RUNNING":
         note(job, state="FAILED" if batch.returncode else "COMPLETED", pid=None)

@@ -293,9 +293,10 @@ def test_time_limit_is_named_and_the_rerun_goes_on(book: Notebook) -> None:
         "done = int(np.load(state)['done']) if state.exists() else 0\nstart = done\n"
         "while done < 3:\n    done += 1\n    with here.replacing('state.npz') as draft:\n"
         "        np.savez(draft, done=done)\n"
-        "    if start == 0 and done == 2:\n        time.sleep(100)\nresult = (start, done)\n"
+        "    if start == 0 and done == 2:\n        (here.folder / 'asleep').touch()\n        time.sleep(100)\n"
+        "result = (start, done)\n"
     )
-    book.slurm.tell("time-limit", "2.5")
+    book.slurm.tell("time-limit", str(Path("runs/digits/asleep").absolute()))
     with pytest.raises(
         CellFailed, match=r"time limit of 30 minutes.*Run it again with --run digits: it finds .* runs/digits"
     ):
