@@ -28,6 +28,7 @@ from davide_hub.broker.verbs import SiteFile, Verbs
 from davide_hub.certificates import prepare, prepare_trial
 from davide_lab.npm import installed
 
+from support.again import ask_again
 from support.broker import verbs_over
 from support.cluster import ROOT
 from support.pretended_cluster import NODE, PASSWORD, PretendedCluster
@@ -104,7 +105,8 @@ class RealHub:
 
     def browser(self) -> requests.Session:
         """Return a browser without cookies."""
-        made = requests.Session()
+        # The proxy closes a connection that was idle for five seconds.
+        made = ask_again(requests.Session())
         made.trust_env = False  # else this machine's own authorities would stand in for ours
         made.verify = str(self.folder / "front/authority.crt")
         return made
