@@ -31,6 +31,7 @@ from davide_hub.broker.sessions import SessionKeeper
 from davide_hub.broker.standing import Standing
 from davide_hub.broker.verbs import SiteFile
 from davide_hub.certificates import prepare, prepare_broker
+from support.again import ask_again
 from support.broker import verbs_over
 from support.pretend import Slurm, find_account, pretended
 from support.provider import SECRET, Provider
@@ -80,7 +81,8 @@ class Way:
 
     def browser(self) -> requests.Session:
         """Return a browser without cookies."""
-        made = requests.Session()
+        # The hub closes a connection that was idle.
+        made = ask_again(requests.Session())
         made.trust_env = False  # else this machine's own authorities would stand in for ours
         # The hub hears its proxy alone, so this one shows the proxy's certificate.
         made.cert = (str(self.folder / "tls/proxy.crt"), str(self.folder / "tls/proxy.key"))
