@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 import venv
-import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -139,17 +138,13 @@ class RealSessions:
         self._processes[self._cluster.newest(user).number].send_signal(signal.SIGUSR1)
 
     def kill(self, number: str) -> None:
-        """End a job's processes as Slurm does, with its KillWait; of which nobody is told."""
+        """End a job's processes, of which nobody is told; they have Slurm's KillWait for it."""
         if process := self._processes.pop(number, None):
             process.terminate()
-            try:
-                process.wait(_KILL_WAIT_SECONDS)
-            except subprocess.TimeoutExpired:
-                last = self.log(number).read_text().splitlines()[-5:]
-                warnings.warn("a session did not end by itself; its log ends with\n" + "\n".join(last), stacklevel=2)
+            # A session that Slurm would have to kill is a fault of the session.
+            process.wait(_KILL_WAIT_SECONDS)
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
 
     def stop(self) -> None:
         """Leave no process behind."""
