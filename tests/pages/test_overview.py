@@ -65,6 +65,14 @@ def test_home_shows_each_session_with_node_time_and_gpu(hub, seat, looks_right, 
     assert [job.state for job in hub.slurm.jobs.values() if job.account.name == "student01"] == ["RUNNING", "CANCELLED"]
 
 
+def test_home_says_in_a_sentence_why_a_session_waits(hub, seat, looks_right, wait_for):
+    _, job = start(hub, "student13", "one-gpu", waits=True)
+    job.reason = "Priority"
+    page = seat("student13")
+    sees(page, f"{hub.url}/hub/home", f"Job {job.number} waits: others are before you in the queue.", wait_for)
+    looks_right(page, "home-waits")
+
+
 def test_teacher_and_owner_see_a_gpus_use_without_loading_anew(hub, seat, wait_for):
     _, job = start(hub, "student11", "one-gpu")
     start(hub, "student12")
