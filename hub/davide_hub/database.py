@@ -13,8 +13,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import bindparam, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm.attributes import set_committed_value
+from sqlalchemy.orm.exc import StaleDataError
 
 from davide_hub.facts import Database, FactsError
 
@@ -85,13 +88,40 @@ def recover(database: Any) -> None:
         database.rollback()
 
 
-def commit(database: Any) -> None:
-    """Write down what has changed; where that fails, leave a database that others can go on with, and raise."""
+def keep(database: Any, row: Any, **values: Any) -> None:
+    """Write values into a row of the database, and commit; where that fails, undo it and raise.
+
+    In one statement. SQLAlchemy's search for what has changed takes three times as long as the write, which counts
+    where a class starts a hundred sessions in one moment. And no object is left changed and not written: the end of
+    any request would roll that back, and all that the hub holds would be read anew.
+
+    Parameters
+    ----------
+    database
+        The session that the row belongs to.
+    row
+        The object; it has the values afterwards.
+    values
+        What to write, by the names of columns.
+
+    Raises
+    ------
+    sqlalchemy.exc.SQLAlchemyError
+        If it can't be written, or if the database has no such row any more.
+    """
+    table = row.__table__
+    # With the values beside it, it is the same statement each time, which SQLAlchemy compiles once.
+    statement = update(table).where(table.c.id == bindparam("which"))
     try:
+        done = database.execute(statement, {"which": row.id, **values})
+        if done.rowcount != 1:
+            raise StaleDataError(f"{type(row).__name__} {row.id} is not in the database any more")
         database.commit()
     except SQLAlchemyError:
         database.rollback()
         raise
+    for name, value in values.items():
+        set_committed_value(row, name, value)
 
 
 def tune(connection: Any, _record: Any) -> None:

@@ -1,4 +1,4 @@
-"""Whose log-in cookie it is, without a question to the database for each request.
+"""Whose log-in cookie it is, and who that is, without a question to the database for each request.
 
 JupyterHub looks the user up anew each time, with all roles, groups and sessions: four queries, which take longer than
 all the rest of a page. The hub holds everybody who was here since it started anyway, and nobody else writes into its
@@ -8,6 +8,8 @@ database; so a cookie that was good once is compared with what its user's cookie
 from __future__ import annotations
 
 from typing import Any
+
+from jupyterhub.user import User
 
 # Far more than a hub has users; more only means that the database is asked again.
 _MOST = 20_000
@@ -33,6 +35,13 @@ class Recognised:
         elif self._record_activity(user):  # type: ignore[attr-defined]
             self.db.commit()
         return user
+
+    def find_user(self, name: str) -> Any:
+        """Return the user of a name, or None; who asks about themselves is at hand."""
+        asks = getattr(self, "_jupyterhub_user", None)
+        if isinstance(asks, User) and asks.name == name and asks.id in self.users:
+            return asks
+        return super().find_user(name)  # type: ignore[misc]
 
     def _signed_cookie(self, name: str, value: str | None) -> str:
         """Return what a cookie says, if it is signed and not too old; else nothing."""

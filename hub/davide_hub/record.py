@@ -20,7 +20,7 @@ from traitlets import Instance, Integer, Unicode
 from davide_hub.broker.client import BrokerClient, BrokerRefused, BrokerUnreachable
 from davide_hub.certificates import HubCertificates
 from davide_hub.counted import ENDS, FAILURES, STARTS
-from davide_hub.database import commit
+from davide_hub.database import keep
 from davide_hub.endings import Ending, advice
 from davide_hub.events import tell
 from davide_hub.facts import Site
@@ -160,11 +160,8 @@ class SessionRecord(SlurmSpawner):  # type: ignore[misc]
 
     def _save(self) -> None:
         # JupyterHub saves only once the server is up: a hub that is restarted earlier would know of no job.
-        self.orm_spawner.state = self.get_state()
-        self._commit()
-
-    def _commit(self) -> None:
-        commit(inspect(self.orm_spawner).session)
+        row = self.orm_spawner
+        keep(inspect(row).session, row, state=self.get_state())
 
     # -- what the user reads
 

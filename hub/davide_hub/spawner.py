@@ -23,7 +23,7 @@ from sqlalchemy import inspect
 
 from davide_hub.broker.client import BrokerRefused, BrokerUnreachable
 from davide_hub.certificates import session_host
-from davide_hub.database import recover
+from davide_hub.database import keep, recover
 from davide_hub.endings import LOG_TELLS, Ending, of_job, of_log, of_refusal
 from davide_hub.heard import HeardServer
 from davide_hub.news import News, news_of
@@ -364,9 +364,9 @@ class DavideSpawner(SessionRecord):
         """Tell JupyterHub where the session listens, and that nobody has to try."""
         server = self.server
         if server is not None:
-            server.proto, server.ip, server.port = "https", session_host(self.node, self.session_key), self.port
-            self._server = HeardServer(orm_server=server.orm_server)
-            self._commit()
+            row, host = server.orm_server, session_host(self.node, self.session_key)
+            keep(inspect(row).session, row, proto="https", ip=host, port=self.port)
+            self._server = HeardServer(orm_server=row)
 
     async def poll(self) -> int | None:
         """Return None while the session lives, or may live: only a proof ends it."""

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import yaml
 from davide_hub.configure import configure
-from davide_hub.database import Checkpointer, checkpoint, postgresql, require_driver, tune
+from davide_hub.database import Checkpointer, checkpoint, keep, postgresql, require_driver, tune
 from davide_hub.facts import Database, FactsError, load_site
+from jupyterhub import orm
+from sqlalchemy import text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm.exc import StaleDataError
 from traitlets.config import Config
 
 LOCAL = Path(__file__).resolve().parents[2] / "ansible/inventory/local/group_vars/all/site.yml"
@@ -136,3 +142,51 @@ def test_a_database_elsewhere_needs_somebody_who_vouches_for_it(tmp_path, facts)
             load_site(path)
     else:
         assert load_site(path).database.host == facts["host"]
+
+
+@pytest.fixture
+def hub_database(path):
+    factory = orm.new_session_factory(f"sqlite:///{path}")
+    database = factory()
+    database.add(orm.User(name="ann"))
+    database.add(orm.Spawner(name="", user=database.query(orm.User).one(), state={"job_id": "1"}))
+    database.commit()
+    return database
+
+
+def state_in(path: Path) -> object:
+    with closing(sqlite3.connect(path)) as other:
+        return json.loads(other.execute("select state from spawners").fetchone()[0])
+
+
+def test_what_is_kept_is_in_the_database_and_in_the_object_with_all_that_had_changed(hub_database, path):
+    row = hub_database.query(orm.Spawner).one()
+    row.user.name = "bob"
+    keep(hub_database, row, state={"job_id": "2"})
+    assert state_in(path) == row.state == {"job_id": "2"}
+    with closing(sqlite3.connect(path)) as other:
+        assert other.execute("select name from users").fetchone() == ("bob",)
+    assert not hub_database.dirty
+
+
+def test_what_a_locked_database_does_not_take_is_undone_and_told(hub_database, path):
+    row = hub_database.query(orm.Spawner).one()
+    hub_database.execute(text("pragma busy_timeout = 0"))
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("begin exclusive")
+        with pytest.raises(OperationalError):
+            keep(hub_database, row, state={"job_id": "2"})
+        other.rollback()
+    assert row.state == state_in(path) == {"job_id": "1"}
+    keep(hub_database, row, state={"job_id": "3"})
+    assert state_in(path) == {"job_id": "3"}
+
+
+def test_a_row_that_is_gone_keeps_nothing(hub_database, path):
+    row = hub_database.query(orm.Spawner).one()
+    hub_database.commit()
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("delete from spawners")
+        other.commit()
+    with pytest.raises(StaleDataError, match="Spawner 1 is not in the database"):
+        keep(hub_database, row, state={"job_id": "2"})

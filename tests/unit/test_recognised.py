@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from davide_hub import recognised
 from davide_hub.recognised import Recognised
+from jupyterhub.user import User
 
 
 class Stock:
@@ -27,6 +28,10 @@ class Stock:
         self.hub.asked += 1
         said = self.get_secure_cookie(_name, _value, 1)
         return next((one for one in self.hub.rows if said and one.cookie_id == said.decode()), None)
+
+    def find_user(self, name):
+        self.hub.asked += 1
+        return f"{name} of the database"
 
     def _record_activity(self, user):
         user.active += 1
@@ -80,3 +85,24 @@ def test_what_is_kept_is_bounded(hub, monkeypatch):
     monkeypatch.setattr(recognised, "_MOST", 1)
     assert [who(hub, f"signed c{number}") for number in (1, 2, 1, 2)] == [1, 2, 1, 2]
     assert len(hub.application.seen_cookies) == 1
+
+
+@pytest.mark.parametrize(
+    ("asks", "held", "found"),
+    [
+        ("ann", True, "ann at hand"),
+        ("ann", False, "ann of the database"),  # deleted a moment ago
+        ("bob", True, "ann of the database"),
+        (None, True, "ann of the database"),
+    ],
+)
+def test_who_asks_about_themselves_is_not_looked_up(hub, asks, held, found):
+    handler = Handler(hub, "")
+    user = User.__new__(User)
+    user.orm_user = SimpleNamespace(id=3, name=asks)
+    hub.users.update({3: user} if held else {})
+    # A service has a name, too, and is nobody's user.
+    handler._jupyterhub_user = user if asks else SimpleNamespace(id=3, name="ann")
+    got = handler.find_user("ann")
+    assert (f"{got.name} at hand" if got is user else got) == found
+    assert hub.asked == (0 if got is user else 1)
