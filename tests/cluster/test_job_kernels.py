@@ -63,6 +63,9 @@ began = time.monotonic()
 config = Config({"JobProvisioner": {"lost_seconds": 30.0}})
 manager = KernelManager(kernel_name="tf-cpu.one-gpu-1gpu-1h", kernel_spec_manager=specs, transport="ipc",
     connection_file=runtime + "/kernel.json", config=config)
+if scene == "idle":
+    offer = manager.kernel_spec.metadata["kernel_provisioner"]["config"]["offer"]
+    offer |= {"idle_minutes": 0.2, "keep_mb": 1}
 manager.start_kernel()
 client = manager.client()
 client.start_channels()
@@ -80,6 +83,15 @@ if scene == "gpu":
     tell(restarted=run("import os; print(os.environ['SLURM_JOB_ID'], 'x' in dir())"))
 elif scene == "lost":
     os._exit(0)
+elif scene == "idle":
+    run("a = 41")
+    while subprocess.run(["squeue", "-hj", look["job"]], capture_output=True).stdout:
+        time.sleep(1)
+    tell(idle=(said := run("a")))
+    manager.restart_kernel(now=True)
+    client.wait_for_ready(timeout=120)
+    run(said[said.index("%run"):].splitlines()[0])
+    tell(again=run("import os; print(a + 1, os.environ['SLURM_JOB_ID'])"))
 else:
     client.execute("import time; time.sleep(600)")
     time.sleep(1)
@@ -167,6 +179,17 @@ def test_job_of_a_kernel_misses_its_session_and_ends(cluster, scene, wait_for):
     line("devices")
     wait_for(lambda: queue(cluster, "scene") == "", "the session is gone", 60)
     wait_for(lambda: queue(cluster) == "", "the kernel's job has noticed", 120)
+
+
+def test_job_of_a_kernel_that_nobody_uses_ends_and_the_next_has_its_variables(cluster, scene, wait_for):
+    line = scene("idle")
+    job = line("devices")["job"]
+    assert "nothing ran in it for 0.2 minutes" in line("idle")["idle"]
+    number, next_job = line("again")["again"].split()
+    assert (number, next_job != job) == ("42", True)
+    # Not killed: it has ended by itself.
+    assert cluster.output("ctl01", f"sacct -XPnj {job} --format=State").strip() == "COMPLETED"
+    wait_for(lambda: queue(cluster) == "", "the queue is empty", 60)
 
 
 @pytest.fixture

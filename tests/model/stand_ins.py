@@ -132,9 +132,6 @@ class Spawner(DavideSpawner):  # type: ignore[misc]
     def _save(self) -> None:
         self.hub.save(has_server=True)
 
-    def _commit(self) -> None:
-        pass
-
     def _set_server(self) -> None:
         pass
 

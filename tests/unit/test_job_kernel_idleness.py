@@ -101,3 +101,44 @@ def test_a_kernel_that_died_at_work_is_not_at_work_for_ever(clock):
     idleness.begin()
     clock.now += 600
     assert idleness.left_seconds == 0
+
+
+@pytest.mark.parametrize(("gpu", "cores", "left"), [(False, 0.05, 60), (False, 0.2, 600), (True, 0.0, 600)])
+def test_what_the_kernel_does_not_tell_of_is_work_too(clock, gpu, cores, left):
+    idleness = Idleness(10, clock)
+    clock.now += 540
+    idleness.looked(gpu=gpu, cores=cores)
+    assert idleness.left_seconds == left
+
+
+def test_writing_variables_down_is_no_work_however_long_it_takes(clock):
+    idleness = Idleness(10, clock)
+    clock.now += 300
+    idleness.keeps("a")
+    for _ in range(3):
+        clock.now += 30
+        idleness.looked(gpu=False, cores=1)
+    idleness.kept("a")
+    # The last of it was since the last look.
+    idleness.looked(gpu=False, cores=1)
+    assert idleness.left_seconds == 210
+    idleness.looked(gpu=False, cores=1)
+    assert idleness.left_seconds == 600
+
+
+def test_a_gpu_at_work_counts_also_while_variables_are_written(clock):
+    idleness = Idleness(10, clock)
+    clock.now += 300
+    idleness.keeps("a")
+    idleness.looked(gpu=True, cores=0)
+    assert idleness.left_seconds == 600
+
+
+def test_a_kernel_that_was_started_anew_keeps_nothing(clock):
+    idleness = Idleness(10, clock)
+    idleness.keeps("a")
+    idleness.begin()
+    idleness.looked(gpu=False, cores=0)
+    clock.now += 300
+    idleness.looked(gpu=False, cores=1)
+    assert idleness.left_seconds == 600

@@ -44,7 +44,6 @@ def session(monkeypatch):
     monkeypatch.setattr(
         DavideSpawner, "_save", lambda self: self.__dict__.setdefault("saved", []).append(self.get_state())
     )
-    monkeypatch.setattr(DavideSpawner, "_commit", lambda _self: None)
     monkeypatch.setattr(DavideSpawner, "_use_token", lambda self, token: setattr(self, "api_token", token))
     environment = {"JUPYTERHUB_API_TOKEN": "t", "PATH": "/bin", "CONFIGPROXY_AUTH_TOKEN": "x"}
     monkeypatch.setattr(DavideSpawner, "get_env", lambda _self: environment)

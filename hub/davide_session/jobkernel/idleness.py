@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from davide_session.activity import AT_WORK_CORES
 from davide_session.jobkernel.messages import read
 
 _WARN_SECONDS = 300
@@ -27,6 +28,8 @@ class Idleness:
         self.minutes = minutes
         self._clock = clock
         self._running: set[str] = set()
+        self._keeping: set[str] = set()
+        self._kept_lately = False
         self._last = clock()
 
     @property
@@ -45,11 +48,36 @@ class Idleness:
     def begin(self) -> None:
         """Note that there is a kernel, which has been asked nothing yet."""
         self._running.clear()
+        self._keeping.clear()
         self.work()
 
     def work(self) -> None:
         """Note that something was done, or that somebody wants the kernel kept."""
         self._last = self._clock()
+
+    def keeps(self, request: str) -> None:
+        """Note a request for which the kernel writes its variables down."""
+        self._keeping.add(request)
+        self._kept_lately = True
+
+    def kept(self, request: str) -> None:
+        """Note that it has."""
+        self._keeping.discard(request)
+
+    def looked(self, *, gpu: bool, cores: float) -> None:
+        """Note what was at work since the last look, whether or not the kernel told of it.
+
+        Parameters
+        ----------
+        gpu
+            Whether a GPU was.
+        cores
+            How many cores the job used. What writing variables down takes is nobody's work, and not counted: the end
+            would be put off by its own warning.
+        """
+        if gpu or (cores >= AT_WORK_CORES and not self._kept_lately):
+            self.work()
+        self._kept_lately = bool(self._keeping)
 
     def asked(self, frames: Sequence[bytes]) -> None:
         """Note what a page asks of the kernel."""

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from davide_session import notice
-from davide_session.activity import AT_WORK_CORES
 from davide_session.cgroup import JobCgroup
 from davide_session.environment import EnvironmentFileError
 from davide_session.gpus import Gpus
@@ -236,7 +235,9 @@ class Supervisor:
         message = read(frames)
         if message is None or message.parent_id not in self._answers:
             return False
-        if channel == "iopub":
+        if message.kind == "execute_reply":
+            self._idleness.kept(message.parent_id)
+        elif channel == "iopub":
             self._told = True
         else:
             self._info = dict(message.content)
@@ -245,7 +246,7 @@ class Supervisor:
             self._idleness.begin()
             self._link.send("ready", info=self._info)
             # The kernel may have been asked several times before it answered once.
-            asyncio.get_running_loop().call_later(_LATE_SECONDS, self._answers.clear)
+            asyncio.get_running_loop().call_later(_LATE_SECONDS, self._answers.difference_update, set(self._answers))
         return True
 
     # -- the session
@@ -338,8 +339,9 @@ class Supervisor:
             self._link.send("gpus", gpus=[asdict(one) for one in news.gpus])
             await asyncio.sleep(_LOOK_SECONDS)
             before, (at, used) = (at, used), (time.monotonic(), await asyncio.to_thread(cgroup.use))
-            if news.at_work or _cores(before[1].cpu_seconds, used.cpu_seconds, at - before[0]) >= AT_WORK_CORES:
-                self._idleness.work()
+            self._idleness.looked(
+                gpu=news.at_work, cores=_cores(before[1].cpu_seconds, used.cpu_seconds, at - before[0])
+            )
 
     def _keep_variables(self) -> None:
         """Have the kernel write its variables down, where the site wants that; a cell that runs goes first."""
@@ -349,6 +351,7 @@ class Supervisor:
             frames = self._writer.write("execute_request", {"code": written, "user_expressions": {}, **asked})
             if (message := read(frames)) is not None:
                 self._answers.add(message.id)
+                self._idleness.keeps(message.id)
             self._channels.send("shell", frames)
 
     def _end_alone(self, why: str) -> None:
