@@ -11,6 +11,9 @@ import logging
 import signal
 from typing import Any
 
+import davide_hub.quick  # noqa: F401 - before all that imports what it imports quickly
+
+# isort: split
 import jupyterhub.app
 from jupyterhub import orm
 from jupyterhub.app import JupyterHub
