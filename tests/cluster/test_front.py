@@ -16,8 +16,7 @@ def person(cluster, wait_for):
     """Yield a student with a session."""
     one = log_in(cluster, "student02")
     one.stop(wait_for)
-    one.ask("POST", f"/hub/api/users/{one.name}/server", json={"profile": "no-gpu"}).raise_for_status()
-    wait_for(lambda: one.server().get("ready"), "the session", 90)
+    one.start(wait_for)
     yield one
     one.stop(wait_for)
 

@@ -17,8 +17,7 @@ def person(cluster, wait_for):
     """Start a session with four GPUs."""
     person = log_in(cluster, USER)
     person.stop(wait_for)
-    person.ask("POST", f"/hub/api/users/{USER}/server", json={"profile": "four-gpus"}).raise_for_status()
-    wait_for(lambda: person.server().get("ready"), "the session", 90)
+    person.start(wait_for, "four-gpus")
     yield person
     person.stop(wait_for)
 

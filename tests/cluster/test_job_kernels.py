@@ -197,8 +197,7 @@ def notebook(cluster, wait_for):
     """Start a session without a GPU, and in it a kernel with a job of its own; return whose, and how to run cells."""
     person = log_in(cluster, USER)
     person.stop(wait_for)
-    person.ask("POST", f"/hub/api/users/{USER}/server", json={"profile": "no-gpu"}).raise_for_status()
-    wait_for(lambda: person.server().get("ready"), "the session", 90)
+    person.start(wait_for)
     book = {"path": "own.ipynb", "name": "own.ipynb", "type": "notebook", "kernel": {"name": KERNEL}}
     begun = person.ask_session("POST", "/api/sessions", json=book)
     assert begun.status_code == 201, begun.text

@@ -71,9 +71,7 @@ def people(cluster, wait_for):
     found = [log_in(cluster, name) for name in ("student01", "student02")]
     for person in found:
         person.stop(wait_for)
-        person.ask("POST", f"/hub/api/users/{person.name}/server", json={"profile": "no-gpu"}).raise_for_status()
-    for person in found:
-        wait_for(lambda one=person: one.server().get("ready"), f"the session of {person.name}", 90)
+        person.start(wait_for)
     yield found
     for person in found:
         person.stop(wait_for)

@@ -99,8 +99,7 @@ def jobs_of(cluster: Cluster, user: str) -> list[str]:
 
 def start(cluster: Cluster, person: Person, wait_for) -> str:
     """Start a session, wait for it, and return its job's number."""
-    person.ask("POST", f"/hub/api/users/{person.name}/server", json={"profile": "no-gpu"}).raise_for_status()
-    wait_for(lambda: person.server().get("ready"), f"the session of {person.name}", 120)
+    person.start(wait_for)
     (job,) = jobs_of(cluster, person.name)
     return job
 

@@ -35,6 +35,11 @@ class Person:
         found: dict[str, Any] = self.ask("GET", f"/hub/api/users/{self.name}").json()["servers"].get("", {})
         return found
 
+    def start(self, wait_for: Callable[..., Any], profile: str = "no-gpu") -> None:
+        """Start a session, and wait until it is up."""
+        self.ask("POST", f"/hub/api/users/{self.name}/server", json={"profile": profile}).raise_for_status()
+        wait_for(lambda: self.server().get("ready"), f"the session of {self.name}", 90)
+
     def stop(self, wait_for: Callable[..., Any]) -> None:
         """End the session, if there is one."""
         self.ask("DELETE", f"/hub/api/users/{self.name}/server")
