@@ -131,7 +131,7 @@ class DavideHub(JupyterHub):  # type: ignore[misc]
             RouteGuard(self),
             Doorkeeper(self, self.spawner_class.proof.broker),
             Checkpointer(self.db_url),
-            Collector(),
+            Collector(busy=lambda: bool(self.users.count_active_users()["pending"])),
             IdleWatch(self),
         )
         # Kept, because the event loop alone holds tasks by weak references.

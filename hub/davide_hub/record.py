@@ -6,8 +6,8 @@ Its life, from the start to the end, is spawner.py.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 from batchspawner import SlurmSpawner
@@ -73,6 +73,8 @@ class SessionRecord(SlurmSpawner):  # type: ignore[misc]
     ended = Unicode(help="How the last session ended, in a sentence; empty if the user stopped it here.")
     ended_as = Unicode(help="The same in a word, see `endings.Ending`.")
 
+    _news = News()
+    _news_changed: asyncio.Event
     _at_home: asyncio.Event
     _submission: asyncio.Task[None] | None
     _runs_since: float | None
@@ -80,7 +82,6 @@ class SessionRecord(SlurmSpawner):  # type: ignore[misc]
     _closed: bool
     _proved: bool
     _taken_up: bool
-    news: News
     ended_log: str
     report: Any
 
@@ -167,13 +168,25 @@ class SessionRecord(SlurmSpawner):  # type: ignore[misc]
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
         """Tell the pending page what is going on: all there is to know, at each change and every few seconds."""
-        told, when = None, 0.0
         while True:
-            now = time.monotonic()
-            if self.news != told or now - when > _AGAIN_SECONDS:
-                told, when = self.news, now
-                yield told.event()
-            await asyncio.sleep(0.5)
+            # Before the news is read: what changes while it is told is told next.
+            changed = self._news_changed
+            yield self.news.event()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_AGAIN_SECONDS):
+                    await changed.wait()
+
+    @property
+    def news(self) -> News:
+        """What the pending page tells. A change wakes the pages that show it: hundreds that ask would cost more."""
+        return self._news
+
+    @news.setter
+    def news(self, news: News) -> None:
+        if news != self._news:
+            self._news = news
+            self._news_changed.set()
+            self._news_changed = asyncio.Event()
 
     def _say(self, sentence: str) -> None:
         self.news = News("silent", sentence, since=self.asked_at)

@@ -83,7 +83,7 @@ class DavideSpawner(SessionRecord):
         self._at_home = asyncio.Event()
         self._submission: asyncio.Task[None] | None = None
         self._runs_since: float | None = None
-        self.news = News()
+        self._news_changed = asyncio.Event()
         self.ended_log = ""
         self.report: Any = None
         self._failed_as = ""  # why, in a word

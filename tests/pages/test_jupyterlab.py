@@ -225,10 +225,11 @@ def test_what_cannot_be_saved_under_its_name_is_saved_beside_it(lab, sessions, w
     # JupyterLab takes what is a second younger for its own.
     os.utime(notes, (notes.stat().st_atime, notes.stat().st_mtime + 10))
     sessions.warn("student04")
-    [copy] = wait_for(lambda: list(home.glob("notes.unsaved-*.txt")), "a copy", 60)
+    # The page says it when the copy is whole; Jupyter fills a new file in its place.
+    expect(toast(page, "could not be saved")).to_be_visible(timeout=60_000)
+    [copy] = home.glob("notes.unsaved-*.txt")
     assert copy.read_text() == "first and mine"
     assert (home / "notes.txt").read_text() == "somebody else's"
-    expect(toast(page, "could not be saved")).to_be_visible()
     # From now on it is tried every ten seconds, to the end.
     written = copy.stat().st_mtime
     wait_for(lambda: copy.stat().st_mtime > written, "the copy to be written again", 60)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
+
+from davide_hub import garbage
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 PROGRAM = """
@@ -31,3 +36,30 @@ def test_no_crowd_sets_off_a_full_search():
     assert not told["full"]
     assert told["frozen"] > 10_000, "what was there before is left out"
     assert told["found"] >= 1, "a full search that somebody asks for still finds what is there"
+
+
+def searches(monkeypatch, answers, put_off=1000):
+    """Return what was asked and done in which order, with the pauses left out; ends at the second long pause."""
+    done = []
+
+    async def sleep(seconds):
+        done.append(seconds)
+        if done.count(600) > 1:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(garbage, "settle", lambda: None)
+    monkeypatch.setattr(garbage, "_PUT_OFF_SECONDS", put_off)
+    monkeypatch.setattr(gc, "collect", lambda: done.append("search"))
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    with suppress(asyncio.CancelledError):
+        asyncio.run(garbage.Collector(busy=answers).run())
+    return done
+
+
+def test_a_full_search_waits_until_no_session_starts_or_stops(monkeypatch):
+    answers = iter([True, True, False])
+    assert searches(monkeypatch, lambda: next(answers)) == [600, 5, 5, "search", 600]
+
+
+def test_a_hub_that_is_always_busy_searches_all_the_same(monkeypatch):
+    assert searches(monkeypatch, lambda: True, put_off=15) == [600, 5, 5, 5, "search", 600]
