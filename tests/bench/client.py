@@ -64,8 +64,7 @@ class Person:
     async def __aenter__(self) -> Person:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=60, sock_read=_REQUEST_SECONDS)
         self.browser = aiohttp.ClientSession(
-            # Node's proxy closes a connection after 5 s of silence, perhaps just when we use it.
-            connector=aiohttp.TCPConnector(keepalive_timeout=2, ssl=_context()),
+            connector=aiohttp.TCPConnector(keepalive_timeout=self.system.keeps_connections, ssl=_context()),
             cookie_jar=aiohttp.CookieJar(unsafe=True),  # keeps cookies for plain addresses too
             timeout=timeout,
         )

@@ -23,6 +23,8 @@ def system(lab: Lab) -> System:
         form={"profile": "no-gpu"},
         unit=_UNITS[0],
         helpers=_UNITS[1:],
+        # nginx keeps them for 75 s, and the form asks for its figures every 15 s.
+        keeps_connections=60,
         log=".local/share/davide-hub/*/session.log",
     )
 

@@ -67,6 +67,8 @@ def system(lab: Lab) -> System:
         url=f"http://{address}:{_PORT}",
         form={},
         unit=_UNIT,
+        # Node's proxy closes a connection after 5 s of silence, perhaps just when we use it.
+        keeps_connections=2,
         log="jupyterhub_slurmspawner_*.log",
     )
 

@@ -29,6 +29,8 @@ class System:
         Further units whose processor time counts as the hub's.
     own_names
         Whether each user's server has a name of its own.
+    keeps_connections
+        For how many seconds without a request its front keeps a browser's connection, less a margin.
     log
         Where a session's log lies in its user's home, as a pattern of the shell.
     """
@@ -38,6 +40,7 @@ class System:
     form: dict[str, str]
     unit: str
     log: str
+    keeps_connections: float
     helpers: tuple[str, ...] = field(default=())
     own_names: bool = False
 

@@ -1,4 +1,7 @@
-"""Other releases of the project than this checkout, as checkouts of their own: an older one, and broken ones."""
+"""Releases of the project as checkouts of their own: this one, an older one, and broken ones.
+
+All are for a site with a class of people, and with sessions so small that each of them has one at the same time.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,10 @@ class SpawnException(web.HTTPError):
 
 
 '''
+ACCOUNTS = "ansible/inventory/local/group_vars/all/accounts.yml"
+SITE = "ansible/inventory/local/group_vars/all/site.yml"
+CLASS = tuple(f"class{number:02}" for number in range(1, 13))
+_FIRST_UID = 6101
 
 
 def checkout(to: Path) -> Path:
@@ -38,7 +45,16 @@ def checkout(to: Path) -> Path:
         ["tar", "--create", "--null", "--files-from=-"], cwd=ROOT, input=there, capture_output=True, check=True
     )
     subprocess.run(["tar", "--extract"], cwd=to, input=packed.stdout, check=True)
+    make_room(to)
     return to
+
+
+def make_room(made: Path) -> None:
+    """Add the class to a checkout's accounts, and make a session without GPU as small as can be."""
+    with (made / ACCOUNTS).open("a") as file:
+        file.writelines(f"  - {{name: {name}, uid: {_FIRST_UID + n}, role: student}}\n" for n, name in enumerate(CLASS))
+    site = made / SITE
+    site.write_text(_replaced(site, "      cores: 2\n      memory_gb: 4\n", "      cores: 1\n      memory_gb: 2\n"))
 
 
 def older(to: Path) -> Path:

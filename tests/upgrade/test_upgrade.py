@@ -11,13 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from davide_lab.accounts import make_accounts
 from davide_lab.archive import read_archive
 from faults.people import Person
 from faults.target import Target
 from support.cluster import Cluster, davide
 from support.web import request
 
-from upgrade.releases import dead, deaf, older
+from upgrade.releases import checkout, dead, deaf, older
 
 DATABASE = "/var/lib/davide-hub/jupyterhub.sqlite"
 PYTHON = "/opt/davide/envs/hub/bin/python"
@@ -27,6 +28,7 @@ print(*sqlite3.connect(sys.argv[1]).execute("SELECT version_num FROM alembic_ver
 """
 NEW = ("student07", "student08")
 _MOST_SECONDS = 60
+_SESSIONS = 20
 
 
 @pytest.fixture(scope="module")
@@ -40,18 +42,22 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def people(cluster: Cluster, folder: Path, wait_for) -> Iterator[dict[str, Person]]:
+def current(folder: Path) -> Path:
+    """Return a checkout of this release."""
+    return checkout(folder / "current")
+
+
+@pytest.fixture(scope="module")
+def people(cluster: Cluster, folder: Path, current: Path, wait_for) -> Iterator[dict[str, Person]]:
     """Take the cluster to a release with JupyterHub 5.5, where people with counters are; to this one afterwards."""
     target = Target("ours", cluster.hub_url)
-    everybody = {name: Person(name, cluster.password(name), target) for name in cluster.accounts}
+    everybody = {one["name"]: Person(one["name"], one["password"], target) for one in make_accounts(current)}
     cluster.output("ctl01", "squeue --noheader --format=%i | xargs --no-run-if-empty scancel")
     wait_for(lambda: cluster.output("ctl01", "squeue --noheader") == "", "all jobs to end", 90)
     try:
         # Its hub can't read the database of this one: it begins with none.
         cluster.output("hub01", f"systemctl stop jupyterhub; rm -f {DATABASE}*")
-        told = subprocess.run(
-            [older(folder / "older") / "davide", "deploy", "local"], capture_output=True, text=True, check=False
-        )
+        told = release(older(folder / "older"), "deploy", "local")
         assert told.returncode == 0, told.stdout + told.stderr
         begin(everybody, [name for name in everybody if name not in NEW])
         yield everybody
@@ -61,6 +67,11 @@ def people(cluster: Cluster, folder: Path, wait_for) -> Iterator[dict[str, Perso
     finally:
         shown = davide("up", timeout=900)
         assert shown.returncode == 0, shown.stdout + shown.stderr
+
+
+def release(made: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run `./davide` of a release with some words; return what came of it."""
+    return subprocess.run([made / "davide", *words], capture_output=True, text=True, timeout=1200, check=False)
 
 
 def begin(people: dict[str, Person], names: list[str]) -> None:
@@ -120,13 +131,14 @@ def answers(cluster: Cluster) -> bool:
         return False
 
 
-def test_sessions_and_people_outlive_an_upgrade_and_the_way_back(cluster, people, folder, wait_for):
+def test_sessions_and_people_outlive_an_upgrade_and_the_way_back(cluster, people, folder, current, wait_for):
     assert (jupyterhub(cluster), schema(cluster)) == ("5.5.4", "4621fec11365")
-    made = davide("bundle", "local", "--out", str(folder / "bundle.tar"), timeout=600)
+    made = release(current, "bundle", "local", "--out", str(folder / "bundle.tar"))
     assert made.returncode == 0, made.stdout + made.stderr
     before = len([one for one in people.values() if one.counter])
+    assert before == _SESSIONS
     with away(cluster) as longest:
-        told = davide("deploy", "local", "--bundle", str(folder / "bundle.tar"), timeout=900)
+        told = release(current, "deploy", "local", "--bundle", str(folder / "bundle.tar"))
     assert told.returncode == 0, told.stdout + told.stderr
     print(f"\nupgrade: {before} sessions, no new starts for {longest[0]:.1f} s")
     assert jupyterhub(cluster).startswith("6.")
@@ -136,7 +148,7 @@ def test_sessions_and_people_outlive_an_upgrade_and_the_way_back(cluster, people
 
     begin(people, list(NEW))
     with away(cluster) as longest:
-        told = davide("rollback", "local", timeout=900)
+        told = release(current, "rollback", "local")
     assert told.returncode == 0, told.stdout + told.stderr
     print(f"\nway back: {before + len(NEW)} sessions, no new starts for {longest[0]:.1f} s")
     assert (jupyterhub(cluster), schema(cluster)) == ("5.5.4", "4621fec11365")
@@ -153,8 +165,7 @@ def test_sessions_and_people_outlive_an_upgrade_and_the_way_back(cluster, people
 
 @pytest.mark.parametrize(("broken", "why"), [(dead, "a play failed"), (deaf, "does not reach")])
 def test_a_broken_release_takes_itself_back(cluster, people, folder, broken, why):
-    checkout = broken(folder / broken.__name__)
-    told = subprocess.run([checkout / "davide", "deploy", "local"], capture_output=True, text=True, check=False)
+    told = release(broken(folder / broken.__name__), "deploy", "local")
     assert told.returncode == 1, told.stdout + told.stderr
     assert f"not well: {why}" in told.stdout or why in told.stdout.partition("Going back")[0]
     assert "The release was not well, and was taken back." in told.stdout, told.stdout + told.stderr
@@ -162,7 +173,7 @@ def test_a_broken_release_takes_itself_back(cluster, people, folder, broken, why
     assert lost(people) == []
 
 
-def test_a_bundle_that_is_not_whole_changes_nothing(cluster, people, folder):
+def test_a_bundle_that_is_not_whole_changes_nothing(cluster, people, folder, current):
     whole = folder / "bundle.tar"
     identity = read_archive(whole).identity
     cluster.output("hub01", f"rm -rf /var/lib/davide-bundles/{identity[:12]}")
@@ -170,7 +181,7 @@ def test_a_bundle_that_is_not_whole_changes_nothing(cluster, people, folder):
         file.seek(-200_000, 2)
         file.write(b"no longer what it was")
     before = cluster.output("hub01", "readlink /opt/davide/envs/hub")
-    told = davide("deploy", "local", "--bundle", str(whole), timeout=600)
+    told = release(current, "deploy", "local", "--bundle", str(whole))
     assert told.returncode == 1
     assert "is not what the manifest says; copy the archive again" in told.stdout, told.stdout + told.stderr
     assert cluster.output("hub01", "readlink /opt/davide/envs/hub") == before
