@@ -20,6 +20,7 @@ from jupyterhub.app import JupyterHub
 from prometheus_client import REGISTRY
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import selectinload
 from traitlets import Instance
 
@@ -69,7 +70,13 @@ class DavideHub(JupyterHub):  # type: ignore[misc]
             # JupyterHub asks before each transaction whether the database is still there: a fifth of the hub's time
             # while a class starts, and a file on its own disk does not go away.
             orm.register_ping_connection = lambda _engine: None
-        super().init_db()
+        try:
+            super().init_db()
+        except SystemExit as end:
+            # JupyterHub says that it failed; why, only to whoever debugs it.
+            if isinstance(end.__context__, OperationalError):
+                self.log.critical("The database can't be used: %s", end.__context__.orig)
+            raise
 
     async def init_api_tokens(self) -> None:
         """Let the metrics be read with the token that is in its file now, and with no earlier one."""
