@@ -142,9 +142,9 @@ FAULTS = {
     ),
     "no node in service": (
         "ctl01",
-        "scontrol update NodeName=gpu01,gpu02 State=DOWN Reason=test",
-        # One that answers, Slurm may have taken back by itself.
-        "for node in gpu01 gpu02; do scontrol update NodeName=$node State=RESUME || true; done",
+        # Not down: one that answers, Slurm takes back by itself.
+        "scontrol update NodeName=gpu01,gpu02 State=DRAIN Reason=test",
+        "scontrol update NodeName=gpu01,gpu02 State=RESUME",
         "partition dvd_usr_prod has no node in service",
     ),
     "a plug-in that takes the mark": (
