@@ -160,7 +160,8 @@ def test_sessions_and_people_outlive_an_upgrade_and_the_way_back(cluster, people
         people[name].stop()
         wait_for(people[name].is_stopped, f"the session of {name} to end", 90)
         people[name].counter = None
-        assert cluster.output("ctl01", f"squeue --noheader --user {name}") == ""
+    rows = f"squeue --noheader --user {','.join(NEW)}"
+    wait_for(lambda: cluster.output("ctl01", rows) == "", "their jobs to be out of the queue", 60)
 
 
 @pytest.mark.parametrize(("broken", "why"), [(dead, "a play failed"), (deaf, "does not reach")])
