@@ -28,9 +28,19 @@ class Explanation:
     advice: str
 
 
-def explain(job: Job) -> Explanation:
-    """Return why a job waits, and what can be done about it."""
+def explain(job: Job, *, of_another: bool = False) -> Explanation:
+    """Return why a job waits, and what can be done about it.
+
+    Parameters
+    ----------
+    job
+        The job.
+    of_another
+        Whether it is read by somebody whose session it is not. What can be done is still said to its owner.
+    """
     words = cast(Words, texts_of("reasons"))  # none of them depends on a number
+    if of_another:
+        words = {**words, **cast(Words, texts_of("reasons_of_another"))}
     kind, why = why_waiting(job.reason, words, "" if job.starts is None else clock(job.starts))
     return Explanation(kind, why, words[f"do_{kind}"])
 

@@ -64,11 +64,11 @@ class Shown:
         return f"{self.user}/{self.name}"
 
 
-def shown(spawner: DavideSpawner) -> Shown:
-    """Return a session as pages list it."""
+def shown(spawner: DavideSpawner, *, of_another: bool = False) -> Shown:
+    """Return a session as pages list it: to its owner, or to another who may see it."""
     job = spawner.proof.view.last(spawner.job_id)
     state = "ending" if spawner.pending == "stop" else "running" if spawner.ready else "waiting"
-    found = explain(job) if job.phase is Phase.WAITING else None
+    found = explain(job, of_another=of_another) if job.phase is Phase.WAITING else None
     begun = job.starts if state == "running" else job.submitted
     return Shown(
         user=spawner.user.name,
@@ -93,10 +93,10 @@ def _sentence(words: str) -> str:
     return f"{words.rstrip('.')}."
 
 
-def all_shown(spawners: Iterable[DavideSpawner]) -> list[Shown]:
+def all_shown(spawners: Iterable[DavideSpawner], *, of_another: bool = False) -> list[Shown]:
     """Return those sessions that wait, run or end, the default one first."""
-    there = (one for one in spawners if one.active or one.pending)
-    return sorted(map(shown, there), key=lambda one: (one.user, one.name))
+    there = (shown(one, of_another=of_another) for one in spawners if one.active or one.pending)
+    return sorted(there, key=lambda one: (one.user, one.name))
 
 
 def own_sessions(user: Any) -> list[Shown]:

@@ -124,7 +124,7 @@ def test_slurm_does_not_answer_while_a_session_starts(hub, seat, looks_right):
     hub.slurm.silent = True
     start(hub, page)
     news = page.locator("#session-news")
-    expect(news).to_contain_text("Your session is submitted as soon as it does", timeout=30_000)
+    expect(news).to_contain_text("The session is submitted as soon as it does", timeout=30_000)
     looks_right(page, "slurm-silent-at-the-start")
     hub.slurm.silent = False
     expect(news).to_contain_text("waits: ", timeout=60_000)

@@ -5,6 +5,7 @@ The list of reasons is that of Slurm 25.05 (https://slurm.schedmd.com/job_reason
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
@@ -25,6 +26,24 @@ def test_every_reason_of_slurms_is_known(reason):
     assert found.kind != "unknown"
     assert found.advice
     assert reason not in found.why
+
+
+LIMITS = [
+    "AssocGrpGRESMinutes",
+    "QOSGrpBillingMinutes",
+    "AssocGrpCPURunMinutesLimit",
+    "QOSMaxGRESPerUser",
+    "QOSMinGRES",
+]
+
+
+@pytest.mark.parametrize("reason", [*REASONS, *LIMITS, "MaxGRESRunMinsPerUser", "", "SomethingNew"])
+def test_who_looks_at_anothers_session_is_not_spoken_to(reason):
+    job = Job(Phase.WAITING, "PENDING", reason=reason)
+    own, anothers = explain(job), explain(job, of_another=True)
+    assert not re.search(r"\byou", anothers.why, re.IGNORECASE), anothers.why
+    assert (anothers.why != own.why) == bool(re.search(r"\byou", own.why))
+    assert (anothers.kind, anothers.advice) == (own.kind, own.advice)
 
 
 @pytest.mark.parametrize(

@@ -147,8 +147,8 @@ def test_a_lost_reply_is_asked_for_again_with_the_same_key(session):
     assert len({request.session_key for request in spawner.broker.said if request.verb == "submit"}) == 1
     assert spawner.broker.verbs() == ["submit"] * 3
     assert told[1:] == [
-        "A part of the hub is not running. Your session is submitted as soon as it is back.",
-        "Slurm does not answer. Your session is submitted as soon as it does.",
+        "A part of the hub is not running. The session is submitted as soon as it is back.",
+        "Slurm does not answer. The session is submitted as soon as it does.",
     ]
 
 
