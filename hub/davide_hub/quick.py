@@ -5,13 +5,8 @@ JupyterHub's event log needs jsonschema, and that compiles a grammar for IRIs (R
 """
 
 import importlib
-import sys
 
-_GRAMMAR = "rfc3987_syntax"
+from davide_hub.absent import absent
 
-if _GRAMMAR not in sys.modules:
-    sys.modules[_GRAMMAR] = None  # type: ignore[assignment] # how Python notes "can't be imported"
-    try:
-        importlib.import_module("jsonschema")
-    finally:
-        del sys.modules[_GRAMMAR]
+with absent({"rfc3987_syntax": None}):
+    importlib.import_module("jsonschema")

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import importlib
 import re
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any
 
 import jupyterhub
+from davide_hub.absent import absent
 
 from davide_session.hub_client import fetch
 
@@ -50,20 +49,10 @@ _STAND_INS: dict[str, dict[str, object]] = {
 _NOT_INSTALLED = ("fqdn", "isoduration", "rfc3986_validator", "rfc3987_syntax", "uri_template", "webcolors")
 
 
-@contextmanager
-def lean_imports() -> Iterator[None]:
+def lean_imports() -> AbstractContextManager[None]:
     """Hold the places of modules that a session never uses, for the time of the imports within."""
     places: dict[str, ModuleType | None] = dict.fromkeys(_NOT_INSTALLED)
-    places |= {name: _stand_in(name, names) for name, names in _STAND_INS.items()}
-    # What is there for real already is not touched: somebody uses it.
-    places = {name: module for name, module in places.items() if name not in sys.modules}
-    sys.modules.update(places)  # type: ignore[arg-type] # None is how Python notes "can't be imported"
-    try:
-        yield
-    finally:
-        for name, module in places.items():
-            if sys.modules[name] is module:
-                del sys.modules[name]
+    return absent(places | {name: _stand_in(name, names) for name, names in _STAND_INS.items()})
 
 
 def import_jupyterlab() -> None:
