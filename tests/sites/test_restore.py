@@ -12,6 +12,7 @@ from davide_lab.up import keep_authority
 from faults.people import Person
 from faults.target import Target
 from support.cluster import ROOT, Cluster, davide
+from support.web import browser
 
 HUB, CONTROLLER = "hub01", "ctl01"
 DAVIDE_HUB = "/opt/davide/envs/hub/bin/davide-hub"
@@ -34,8 +35,13 @@ def begin(person: Person) -> None:
 
 
 def is_logged_in(person: Person) -> bool:
-    """Say whether the browser of before shows the home page without another log-in."""
-    return person._browser.get(f"{person.target.url}/hub/home", timeout=20).url.endswith("/hub/home")
+    """Say whether the browser of before shows the home page without another log-in.
+
+    One with its cookies asks in its place, because a hub takes a cookie away that it does not know.
+    """
+    asks = browser()
+    asks.cookies.update(person._browser.cookies)
+    return asks.get(f"{person.target.url}/hub/home", timeout=20).url.endswith("/hub/home")
 
 
 @contextmanager
