@@ -30,7 +30,7 @@ STAND_IN = Path(hub.__file__).parent / "files" / "stand_in.py"
 def system(port: int) -> System:
     """Return a hub that answers on a port of this machine."""
     url = f"http://127.0.0.1:{port}"
-    return System(name="ours", url=url, form={}, unit="none", log="")
+    return System(name="ours", url=url, form={}, unit="none", log="", keeps_connections=2)
 
 
 def test_requests_are_counted_by_kind():
