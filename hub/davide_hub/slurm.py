@@ -12,7 +12,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -39,12 +39,15 @@ _BURIED_SECONDS = 60
 # So many jobs that vanish from the list together look like a list that leaves jobs out.
 _ALARMING = 3
 
+# Of numbers, no more digits than any of Slurm's has: Python refuses to read thousands.
 _HEADER = "JOBID|"
 _STATES_SINCE = (23, 11)
-_STATE_LINE = re.compile(r"([0-9]+)\|([A-Z_]+)")
-_QUEUE_LINE = re.compile(r"([0-9]+)\|([A-Z_]+)\|([^|]*)\|([0-9]+)" + r"\|([^|]*)" * 5 + r"\|(.*)")
-_MARK_LINE = re.compile(r"([0-9]+)\|([A-Z_]+)\|([^|]+)\|davide-hub:([0-9a-f]{8}):([a-z0-9-]+):[0-9a-f]{32}")
-_RECORD = re.compile(r"([0-9]+)\|([A-Z_]+)(?: by ([0-9]+))?\|([^|]*)\|([0-9]+)")
+_STATE_LINE = re.compile(r"([0-9]{1,18})\|([A-Z_]+)")
+_QUEUE_LINE = re.compile(r"([0-9]{1,18})\|([A-Z_]+)\|([^|]*)\|([0-9]{1,18})" + r"\|([^|]*)" * 5 + r"\|(.*)")
+# A part of an array, or of a job of several kinds. No session is one: its number is another job's by now.
+_ANOTHERS_LINE = re.compile(r"[0-9]+[_+][^|]*\|.*")
+_MARK_LINE = re.compile(r"([0-9]{1,18})\|([A-Z_]+)\|([^|]+)\|davide-hub:([0-9a-f]{8}):([a-z0-9-]+):[0-9a-f]{32}")
+_RECORD = re.compile(r"([0-9]{1,18})\|([A-Z_]+)(?: by ([0-9]{1,18}))?\|([^|]*)\|([0-9]{1,18})")
 
 
 @dataclass(frozen=True)
@@ -119,16 +122,8 @@ def read_queue(outcome: Outcome) -> dict[str, Job]:
     """
     if outcome.is_gone:
         return {}
-    if outcome.code != 0:
-        raise SlurmSilent(f"squeue: {outcome.err.strip()[:200]}")
-    # The header is how an honest "none of them" differs from no answer.
-    if not outcome.out.startswith(_HEADER):
-        raise SlurmSilent(f"squeue printed {outcome.out[:80]!r}")
     jobs = {}
-    for line in outcome.out.splitlines()[1:]:
-        found = _QUEUE_LINE.fullmatch(line)
-        if found is None:
-            raise SlurmSilent(f"squeue printed {line[:80]!r}")
+    for found in _rows(outcome, _QUEUE_LINE):
         number, state, node, uid, partition, priority, submitted, starts, ends, reason = found.groups()
         jobs[number] = Job(
             phase_of(state),
@@ -145,9 +140,32 @@ def read_queue(outcome: Outcome) -> dict[str, Job]:
     return jobs
 
 
+def _whole(outcome: Outcome) -> list[str]:
+    """Return the lines after the header of squeue's answer; raises `SlurmSilent` where it is not one, or not whole.
+
+    The header is how an honest "none of them" differs from no answer, and the last line break how a whole answer
+    differs from one that was cut off: the beginning of a state may look like one.
+    """
+    if outcome.code != 0:
+        raise SlurmSilent(f"squeue: {(outcome.err or outcome.out).strip()[:200]}")
+    if not outcome.out.startswith(_HEADER) or not outcome.out.endswith("\n"):
+        raise SlurmSilent(f"squeue printed {outcome.out[:80]!r}")
+    return outcome.out.removesuffix("\n").split("\n")[1:]
+
+
+def _rows(outcome: Outcome, pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
+    """Yield the lines of squeue's answer about jobs of ours; raises `SlurmSilent` if any is none of squeue's."""
+    for line in _whole(outcome):
+        found = pattern.fullmatch(line)
+        if found is not None:
+            yield found
+        elif not _ANOTHERS_LINE.fullmatch(line):
+            raise SlurmSilent(f"squeue printed {line[:80]!r}")
+
+
 def _number(text: str) -> int | None:
     # Slurm writes "N/A" where it has none. A number that is missing is no reason to doubt the answer.
-    return int(text) if text.isascii() and text.isdigit() else None
+    return int(text) if re.fullmatch("[0-9]{1,18}", text) else None
 
 
 def read_states(outcome: Outcome, known: Mapping[str, Job]) -> dict[str, Job]:
@@ -158,13 +176,8 @@ def read_states(outcome: Outcome, known: Mapping[str, Job]) -> dict[str, Job]:
     SlurmSilent
         As from `read_queue`.
     """
-    if outcome.code != 0 or not outcome.out.startswith(_HEADER):
-        raise SlurmSilent(f"squeue: {(outcome.err or outcome.out).strip()[:200]}")
     jobs = {}
-    for line in outcome.out.splitlines()[1:]:
-        found = _STATE_LINE.fullmatch(line)
-        if found is None:
-            raise SlurmSilent(f"squeue printed {line[:80]!r}")
+    for found in _rows(outcome, _STATE_LINE):
         number, state = found.groups()
         if number in known:
             jobs[number] = replace(known[number], phase=phase_of(state), state=state)
@@ -182,15 +195,14 @@ def read_marks(outcome: Outcome) -> list[Marked]:
 
     Any user may write any text into a comment, line breaks too: other lines are passed over.
     """
-    if outcome.code != 0 or not outcome.out.startswith(_HEADER):
-        raise SlurmSilent(f"squeue: {outcome.err.strip()[:200]}")
-    rows = (_MARK_LINE.fullmatch(line) for line in outcome.out.splitlines())
+    rows = (_MARK_LINE.fullmatch(line) for line in _whole(outcome))
     return [Marked(number, user, hub, key) for number, _, user, hub, key in (row.groups() for row in rows if row)]
 
 
 def read_accounting(outcome: Outcome) -> dict[str, Job]:
-    """Return the jobs that have ended, as sacct's answer says. Anything else in it is no news."""
-    records = map(_RECORD.fullmatch, outcome.out.splitlines() if outcome.code == 0 else ())
+    """Return the jobs that have ended, as sacct's answer says. Anything else in it is no news, half a line neither."""
+    lines = outcome.out.split("\n")[:-1] if outcome.code == 0 else ()
+    records = map(_RECORD.fullmatch, lines)
     jobs = {}
     for number, state, by, node, uid in (record.groups() for record in records if record):
         if state in FINAL:
@@ -322,6 +334,9 @@ class SlurmView:
             jobs |= await self._ask_accounting(_unclear(asked, jobs))
         except SlurmSilent as silence:
             _log.warning("Slurm does not answer: %s", silence)
+            jobs = None
+        except Exception:  # noqa: BLE001 - whatever it is: without an end of this round, each look would ask again
+            _log.exception("Slurm's answer could not be read")
             jobs = None
         self._snapshot = _Snapshot(asked, jobs, taken=self.clock(), took=took)
 

@@ -5,6 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+_WAITING = {
+    "PENDING",
+    "CONFIGURING",
+    "REQUEUED",
+    "REQUEUE_FED",
+    "REQUEUE_HOLD",
+    "RESV_DEL_HOLD",
+    "SPECIAL_EXIT",
+}
 # RESIZING and SIGNALING are moments of a running job; SUSPENDED and STOPPED ones keep their memory.
 _RUNNING = {"RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING"}
 _ENDING = {"COMPLETING", "STAGE_OUT"}
@@ -27,13 +36,21 @@ GONE = "GONE"
 
 
 class Phase(Enum):
-    """How far a job is. All states not named above (PENDING, CONFIGURING, REQUEUED, ...) are waiting."""
+    """How far a job is."""
 
     WAITING = "waiting"
     RUNNING = "running"
     ENDING = "ending"
     ENDED = "ended"
     UNKNOWN = "unknown"
+
+
+_PHASES = (
+    dict.fromkeys(_WAITING, Phase.WAITING)
+    | dict.fromkeys(_RUNNING, Phase.RUNNING)
+    | dict.fromkeys(_ENDING, Phase.ENDING)
+    | dict.fromkeys(FINAL | {GONE}, Phase.ENDED)
+)
 
 
 @dataclass(frozen=True)
@@ -80,12 +97,8 @@ UNKNOWN = Job(Phase.UNKNOWN)
 
 
 def phase_of(state: str) -> Phase:
-    """Return what one of Slurm's states means for a session."""
-    if state in FINAL or state == GONE:
-        return Phase.ENDED
-    if state in _RUNNING:
-        return Phase.RUNNING
-    return Phase.ENDING if state in _ENDING else Phase.WAITING
+    """Return what one of Slurm's states means for a session; of a word that is none of them, nothing is known."""
+    return _PHASES.get(state, Phase.UNKNOWN)
 
 
 def word(text: str) -> str:

@@ -119,6 +119,11 @@ def test_every_state_of_the_manual_means_something(states, phase):
     assert {phase_of(state) for state in states.split()} == {phase}
 
 
+@pytest.mark.parametrize("word", ["RUNN", "FROM_A_LATER_SLURM", ""])
+def test_a_word_that_is_no_state_says_nothing(word):
+    assert phase_of(word) is Phase.UNKNOWN
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -135,6 +140,30 @@ def test_every_state_of_the_manual_means_something(states, phase):
 def test_half_an_answer_is_none(answer):
     with pytest.raises(SlurmSilent):
         read_queue(answer)
+
+
+def test_wherever_an_answer_is_cut_off_it_says_nothing_false():
+    whole = read_queue(Outcome(0, QUEUE))
+    for length in range(len(QUEUE)):
+        try:
+            told = read_queue(Outcome(0, QUEUE[:length]))
+        except SlurmSilent:
+            continue
+        assert told.items() <= whole.items()
+
+
+def test_a_number_that_an_array_has_by_now_blinds_nobody():
+    parts = "21_[3-9]|PENDING|n/a|7001|p|1|1|N/A|N/A|Priority\n21_2|RUNNING|gpu01|7001|p|1|1|2|3|None\n22+1|RUNNING|"
+    jobs = read_queue(Outcome(0, f"{HEADER}20|RUNNING|gpu01|6004|p|7|1|2|3|None\n{parts}gpu02|7001|p|1|1|2|3|None\n"))
+    assert set(jobs) == {"20"}
+    assert set(read_states(Outcome(0, "JOBID|STATE\n20|RUNNING\n21_2|FAILED\n22+0|FAILED\n"), jobs)) == {"20"}
+
+
+def test_a_number_with_thousands_of_digits_is_no_answer():
+    with pytest.raises(SlurmSilent):
+        read_queue(Outcome(0, f"{HEADER}20|RUNNING|gpu01|{'9' * 5000}|p|7|1|2|3|None\n"))
+    many = read_queue(Outcome(0, f"{HEADER}20|RUNNING|gpu01|6004|p|{'9' * 5000}|1|2|3|None\n"))
+    assert many["20"].priority is None
 
 
 def test_an_honest_none_is_a_header_without_jobs():
@@ -154,6 +183,10 @@ def test_accounting_tells_how_jobs_ended_and_who_cancelled_them():
     assert "20" not in ended, "a job that accounting believes running has not ended"
 
 
+def test_half_a_line_of_accounting_says_nothing():
+    assert read_accounting(Outcome(0, "24|FAILED|gpu01|6006\n26|CANCELLED by 6007|gpu01|60")).keys() == {"24"}
+
+
 def test_accounting_that_fails_says_nothing():
     assert read_accounting(Outcome(1, ACCOUNTING)) == {}
 
@@ -169,7 +202,17 @@ def test_states_alone_change_states_alone():
     assert set(jobs) == {"20", "21"}, "a job that is left out is missing, and a new one is unknown"
 
 
-@pytest.mark.parametrize("answer", [SILENT, Outcome(0, ""), Outcome(0, "JOBID|STATE\n20|RUN NING"), Outcome(-9, "")])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        SILENT,
+        Outcome(0, ""),
+        Outcome(0, "JOBID|STATE\n20|RUN NING\n"),
+        Outcome(0, "JOBID|STATE\n21|RUNNING\n20|RUNN"),
+        Outcome(-9, ""),
+    ],
+    ids=["refused", "empty", "another format", "cut off", "killed"],
+)
 def test_half_an_answer_about_states_is_none(answer):
     with pytest.raises(SlurmSilent):
         read_states(answer, {})
@@ -216,8 +259,8 @@ def test_live_jobs_with_a_mark_are_found_in_the_queue():
     assert [one.job for one in marks] == ["26", "20", "21", "22", "23"]
 
 
-@pytest.mark.parametrize("answer", [SILENT, Outcome(0, ""), Outcome(-9, MARKS)])
-def test_without_an_answer_nobody_knows_of_marks(answer):
+@pytest.mark.parametrize("answer", [SILENT, Outcome(0, ""), Outcome(-9, MARKS), Outcome(0, MARKS[:-9])])
+def test_without_a_whole_answer_nobody_knows_of_marks(answer):
     with pytest.raises(SlurmSilent):
         read_marks(answer)
 
@@ -320,6 +363,19 @@ def test_a_silent_slurm_is_unknown_and_asked_again_later():
     assert back.phase is Phase.RUNNING
     assert not view.silent
     assert len(slurm.asked) == 2
+
+
+def test_an_answer_that_breaks_the_reading_is_silence_too(monkeypatch):
+    slurm = Slurm(Outcome(0, QUEUE))
+    view = slurm.view()
+    monkeypatch.setattr("davide_hub.slurm.read_queue", lambda _outcome: 1 / 0)
+
+    async def scenario():
+        return [await view.look("20") for _ in range(5)]
+
+    assert asyncio.run(scenario()) == [UNKNOWN] * 5
+    assert view.silent
+    assert len(slurm.asked) == 1, "Slurm is asked again at each look"
 
 
 def test_many_that_vanish_at_once_are_an_alarm_and_no_end(monkeypatch):

@@ -36,9 +36,9 @@ _ENDED_ALREADY = ("already completing or completed", "Invalid job id specified")
 
 _NO_SUCH_USER = "Invalid user"
 
-_QUEUE_LINE = re.compile(r"([0-9]+)\|([A-Z_]+)\|([^|]*)\|([^|]*)\|([0-9]+)\|([0-9T:-]+|N/A)\|(.*)")
+_QUEUE_LINE = re.compile(r"([0-9]{1,18})\|([A-Z_]+)\|([^|]*)\|([^|]*)\|([0-9]{1,18})\|([0-9T:-]+|N/A)\|(.*)")
 _STARTS = re.compile(r"Job [0-9]+ to start at ([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}) ")
-_RECORD = re.compile(r"([0-9]+)\|([A-Z_]+)(?: by ([0-9]+))?\|([^|]*)\|([0-9]+)")
+_RECORD = re.compile(r"([0-9]{1,18})\|([A-Z_]+)(?: by ([0-9]{1,18}))?\|([^|]*)\|([0-9]{1,18})")
 
 
 class SlurmSilent(Exception):  # noqa: N818 - it is what it says
@@ -92,8 +92,8 @@ class OwnersJob:
 
     @property
     def alive(self) -> bool:
-        """Whether it waits or runs."""
-        return phase_of(self.state) in (Phase.WAITING, Phase.RUNNING)
+        """Whether it waits or runs, or may: in a state that we don't know, it is nothing to forget."""
+        return phase_of(self.state) in (Phase.WAITING, Phase.RUNNING, Phase.UNKNOWN)
 
 
 def submit(account: Account, order: dict[str, Any]) -> str:
@@ -173,7 +173,9 @@ def record(account: Account, number: str) -> OwnersJob | None:
         outcome = _run(account, {"verb": "record", "job": number}, _QUERY_SECONDS)
     except SlurmSilent:
         return None
-    rows = (_RECORD.fullmatch(line) for line in outcome.out.splitlines()) if outcome.code == 0 else ()
+    # What is not followed by a line break was cut off.
+    lines = outcome.out.split("\n")[:-1] if outcome.code == 0 else ()
+    rows = map(_RECORD.fullmatch, lines)
     for found, state, by, node, uid in (row.groups() for row in rows if row):
         if found == number and int(uid) == account.uid:
             return OwnersJob(found, state, word(node), "", int(uid), cancelled_by=int(by) if by else None)
