@@ -52,7 +52,7 @@ class OverviewHandler(BaseHandler):  # type: ignore[misc]
         if not chosen:
             await self._show(notice=text("overview.nothing"))
         elif self.get_body_argument("confirmed", "") != "yes":
-            await self._show(asked=all_shown(chosen, of_another=True))
+            await self._show(asked=all_shown(chosen, self.current_user.name))
         else:
             for spawner in chosen:
                 self._end(spawner)
@@ -78,7 +78,7 @@ class OverviewHandler(BaseHandler):  # type: ignore[misc]
         task.add_done_callback(_done)
 
     async def _show(self, **more: Any) -> None:
-        found = all_shown(self._sessions(), of_another=True)
+        found = all_shown(self._sessions(), self.current_user.name)
         mine = {
             f"{one.user.name}/{one.name}" for one in self._sessions() if may_end(one.site, self.current_user, one.user)
         }

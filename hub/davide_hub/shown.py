@@ -93,15 +93,15 @@ def _sentence(words: str) -> str:
     return f"{words.rstrip('.')}."
 
 
-def all_shown(spawners: Iterable[DavideSpawner], *, of_another: bool = False) -> list[Shown]:
-    """Return those sessions that wait, run or end, the default one first."""
-    there = (shown(one, of_another=of_another) for one in spawners if one.active or one.pending)
+def all_shown(spawners: Iterable[DavideSpawner], reader: str) -> list[Shown]:
+    """Return those sessions that wait, run or end, the default one first, as somebody is to read it."""
+    there = (shown(one, of_another=one.user.name != reader) for one in spawners if one.active or one.pending)
     return sorted(there, key=lambda one: (one.user, one.name))
 
 
 def own_sessions(user: Any) -> list[Shown]:
     """Return a user's sessions; for templates."""
-    return all_shown(user.spawners.values())
+    return all_shown(user.spawners.values(), user.name)
 
 
 def free_name(user: Any) -> str | None:

@@ -121,10 +121,12 @@ def test_a_teacher_sees_who_waits_and_who_runs_and_ends_some(hub, seat, looks_ri
     start(hub, "student04")
     start(hub, "teacher02")
     _, waiting = start(hub, "student05", "four-gpus", waits=True)
-    waiting.reason = "AssocGrpGRESMinutes"
+    _, own = start(hub, "teacher01", "four-gpus", waits=True)
+    waiting.reason = own.reason = "AssocGrpGRESMinutes"
     page = seat("teacher01")
     overview = f"{hub.url}/hub/overview"
     sees(page, overview, "their account has no budget left", wait_for)
+    sees(page, overview, "your account has no budget left", wait_for)
     sees(page, overview, "1 h 5 min left", wait_for)
     expect(page.get_by_role("link", name="Overview")).to_be_visible()
     expect(page.get_by_label("Choose teacher02's session")).to_have_count(0)
