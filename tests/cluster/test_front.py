@@ -1,7 +1,9 @@
-"""The front: TLS with the site's certificate, a name for each user, and the browser's true address."""
+"""The front: TLS with the site's certificate, a name for each user, the browser's true address, and its queue."""
 
 import ssl
-from urllib.parse import urlsplit
+import time
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urljoin, urlsplit
 
 import pytest
 import requests
@@ -98,3 +100,39 @@ def test_a_body_that_is_too_big_for_the_hub_is_refused_and_for_a_session_it_is_a
     )
     assert taken.status_code in (200, 201)
     assert cluster.as_user(person.name, "wc -c < upload.txt; rm upload.txt").stdout.strip() == str(len(big))
+
+
+PEOPLE = {"Accept": "text/html"}
+
+
+def test_starts_that_come_together_go_on_one_by_one_and_nothing_else_waits_for_them(cluster):
+    # Nobody is logged in here: the hub says no to each, as soon as it hears of it.
+    def post(path: str) -> tuple[int, float]:
+        answer = request("POST", f"{cluster.hub_url}/hub/{path}", timeout=60, allow_redirects=False)
+        return answer.status_code, time.monotonic()
+
+    with ThreadPoolExecutor(60) as crowd:
+        begun = time.monotonic()
+        starts = [crowd.submit(post, "spawn") for _ in range(60)]
+        came = sorted(one.result() for one in starts)
+        others = [crowd.submit(post, "nothing-there") for _ in range(60)]
+        assert {one.result()[0] for one in others} <= {403, 404, 405}
+    assert {code for code, _ in came} == {403}, "a start was refused instead of kept waiting"
+    # 100 a second: the last of 60 comes no earlier than that, however fast the hub is.
+    assert max(when for _, when in came) - begun >= 0.59
+
+
+def test_while_the_proxy_is_away_people_are_told_so_and_sessions_go_on(cluster, person, wait_for):
+    kernel = person.ask_session("POST", "/api/kernels").json()["id"]
+    cluster.output("hub01", "systemctl stop jupyterhub-proxy")
+    try:
+        for page in (f"{cluster.hub_url}/hub/home", f"{cluster.user_url(person.name)}/lab"):
+            answer = request("GET", page, headers={"Accept": "text/html"}, timeout=30)
+            assert answer.status_code == 502
+            assert "Sessions that run go on running" in answer.text
+            assert answer.headers["Retry-After"] == "5"
+            # Written by the front alone: nobody opens it by its own name.
+            assert request("GET", urljoin(page, "/davide-hub.html"), timeout=30).status_code == 404
+    finally:
+        cluster.output("hub01", "systemctl start jupyterhub-proxy")
+    wait_for(lambda: person.ask_session("GET", f"/api/kernels/{kernel}").ok, "the session behind a new proxy", 60)

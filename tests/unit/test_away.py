@@ -6,19 +6,29 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
+from davide_hub.away import page, write
 from davide_hub.node import command, environment
 from davide_hub.texts import text
 
 
-def test_the_page_is_whole_by_itself_and_says_what_the_hubs_texts_say():
-    page = environment()["DAVIDE_AWAY_PAGE"]
-    assert text("away.hub_title") in page
-    assert text("away.again") in page
+@pytest.mark.parametrize("kind", ["hub", "crowd"])
+def test_a_page_is_whole_by_itself_and_says_what_the_hubs_texts_say(kind):
+    shown = page(kind)
+    assert text(f"away.{kind}_title") in shown
+    assert text(f"away.{kind}") in shown
+    assert text("away.again") in shown
     # Nobody is there to fetch anything from.
-    assert re.findall(r"""(?:src|href|url)\s*[=(]""", page) == []
-    assert "{{" not in page
+    assert re.findall(r"""(?:src|href|url)\s*[=(]""", shown) == []
+    assert "{{" not in shown
     # A variable of a process may not be longer than 128 KiB.
-    assert len(page) < 16_000
+    assert len(shown) < 16_000
+
+
+def test_proxy_and_front_show_the_same(tmp_path):
+    write(tmp_path)
+    assert environment() == {"DAVIDE_AWAY_PAGE": (tmp_path / "davide-hub.html").read_text()}
+    assert (tmp_path / "davide-crowd.html").read_text() == page("crowd")
 
 
 def test_another_version_of_the_proxy_still_starts_and_says_what_it_lacks(tmp_path):
