@@ -20,6 +20,10 @@ ENVIRONMENT = {"LANG": "C.UTF-8", "SLURM_TIME_FORMAT": "%s"}
 _GONE = "Invalid job id specified"
 # A frozen controller holds squeue for 18-20 s. Nobody waits for that.
 SECONDS = 15
+# The marks of a queue of 80,000 jobs; what is longer is no answer.
+MOST_BYTES = 8 * 1024 * 1024
+# Slurm's commands complain in a few lines, and one of them is looked for; what is longer is cut off.
+MOST_COMPLAINTS = 64 * 1024
 
 COMMANDS: dict[Question, tuple[str, ...]] = {
     # All stands before the reason, which may be any text. %B is the node where the script runs, %V %S %e are the times

@@ -62,7 +62,7 @@ class Reconciler:
             try:
                 recover(self.app.db)
                 await self.once()
-            except (BrokerUnreachable, BrokerRefused, SlurmSilent) as silence:
+            except (BrokerUnreachable, BrokerRefused) as silence:
                 _log.info("nothing to compare with just now: %s", silence)
             except Exception:  # noqa: BLE001 - whatever it is, the next round may go well
                 _log.exception("comparing with the ledger failed; the next round follows")
@@ -81,7 +81,11 @@ class Reconciler:
         hub, entries = await self.broker.sessions()
         await self.proof.view.watch_the_buried()
         if not self._queue_read:
-            self._queue_read = await self._claim_marked(hub, {entry.key for entry in entries})
+            try:
+                self._queue_read = await self._claim_marked(hub, {entry.key for entry in entries})
+            except SlurmSilent as silence:
+                # What the ledger lists does not wait for that: a queue may be too long to be read in time, for ever.
+                _log.info("jobs that the ledger may have forgotten are looked for later: %s", silence)
             _, entries = await self.broker.sessions()
         self._users = {user.name: user for user in self.app.users.values()}
         self._entries = entries

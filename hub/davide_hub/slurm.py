@@ -10,16 +10,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import re
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
+from davide_hub.answers import Marked, read_accounting, read_marks, read_queue, read_states, read_version
 from davide_hub.broker.client import BrokerClient, BrokerRefused, BrokerUnreachable
-from davide_hub.questions import ENVIRONMENT, SECONDS, Outcome, Question, SlurmSilent, command
-from davide_hub.states import FINAL, UNKNOWN, Job, Phase, phase_of, word
+from davide_hub.questions import (
+    ENVIRONMENT,
+    MOST_BYTES,
+    MOST_COMPLAINTS,
+    SECONDS,
+    Outcome,
+    Question,
+    SlurmSilent,
+    command,
+)
+from davide_hub.states import UNKNOWN, Job, Phase
 
 _log = logging.getLogger("jupyterhub.davide.slurm")
 
@@ -39,33 +48,15 @@ _BURIED_SECONDS = 60
 # So many jobs that vanish from the list together look like a list that leaves jobs out.
 _ALARMING = 3
 
-# Of numbers, no more digits than any of Slurm's has: Python refuses to read thousands.
-_HEADER = "JOBID|"
+_PART = 64 * 1024
 _STATES_SINCE = (23, 11)
-_STATE_LINE = re.compile(r"([0-9]{1,18})\|([A-Z_]+)")
-_QUEUE_LINE = re.compile(r"([0-9]{1,18})\|([A-Z_]+)\|([^|]*)\|([0-9]{1,18})" + r"\|([^|]*)" * 5 + r"\|(.*)")
-# A part of an array, or of a job of several kinds. No session is one: its number is another job's by now.
-_ANOTHERS_LINE = re.compile(r"[0-9]+[_+][^|]*\|.*")
-_MARK_LINE = re.compile(r"([0-9]{1,18})\|([A-Z_]+)\|([^|]+)\|davide-hub:([0-9a-f]{8}):([a-z0-9-]+):[0-9a-f]{32}")
-_RECORD = re.compile(r"([0-9]{1,18})\|([A-Z_]+)(?: by ([0-9]{1,18}))?\|([^|]*)\|([0-9]{1,18})")
-
-
-@dataclass(frozen=True)
-class Marked:
-    """A job that carries the mark of a hub, as its comment claims; whether it is true the broker knows."""
-
-    job: str
-    user: str
-    hub: str
-    key: str
-
 
 Ask = Callable[[Question, frozenset[str]], Awaitable[Outcome]]
 
 
 async def ask_here(question: Question, jobs: frozenset[str]) -> Outcome:
     """Ask Slurm on this host; raises `SlurmSilent`."""
-    return await run_command(command(question, jobs), SECONDS)
+    return await run_command(command(question, jobs), SECONDS, MOST_BYTES)
 
 
 def through(broker: BrokerClient) -> Ask:
@@ -82,13 +73,20 @@ def through(broker: BrokerClient) -> Ask:
     return ask
 
 
-async def run_command(argv: tuple[str, ...], seconds: float) -> Outcome:
+async def run_command(argv: tuple[str, ...], seconds: float, most: int | None = None) -> Outcome:
     """Run one of Slurm's commands without a shell, and kill it after its time.
+
+    Parameters
+    ----------
+    argv, seconds
+        What to run, and for how long at most.
+    most
+        How many bytes it may print; all if not given. Complaints are cut off after 64 KiB.
 
     Raises
     ------
     SlurmSilent
-        If it can't be started or takes too long.
+        If it can't be started, takes too long or prints too much.
     """
     # Not the hub's own environment: it holds the proxy's token.
     environment = ENVIRONMENT | {"PATH": os.environ.get("PATH", os.defpath)}
@@ -101,7 +99,10 @@ async def run_command(argv: tuple[str, ...], seconds: float) -> Outcome:
         raise SlurmSilent(f"{argv[0]} can't be started: {error.strerror}") from error
     try:
         async with asyncio.timeout(seconds):
-            out, err = await process.communicate()
+            out, err = await asyncio.gather(
+                _read(process.stdout, most, process), _read(process.stderr, MOST_COMPLAINTS)
+            )
+            await process.wait()
     except TimeoutError:
         process.kill()
         # One that hangs in the kernel can't be waited for.
@@ -109,107 +110,22 @@ async def run_command(argv: tuple[str, ...], seconds: float) -> Outcome:
             async with asyncio.timeout(1):
                 await process.wait()
         raise SlurmSilent(f"{argv[0]} took more than {seconds} s") from None
-    return Outcome(process.returncode or 0, out.decode(errors="replace"), err.decode(errors="replace"))
+    if most is not None and len(out) > most:
+        raise SlurmSilent(f"{argv[0]} printed more than {most} bytes")
+    complaints = err[:MOST_COMPLAINTS].decode(errors="replace")
+    return Outcome(process.returncode or 0, out.decode(errors="replace"), complaints)
 
 
-def read_queue(outcome: Outcome) -> dict[str, Job]:
-    """Return the jobs in squeue's answer.
-
-    Raises
-    ------
-    SlurmSilent
-        If it failed, or if any line is not one of squeue's: half an answer is none.
-    """
-    if outcome.is_gone:
-        return {}
-    jobs = {}
-    for found in _rows(outcome, _QUEUE_LINE):
-        number, state, node, uid, partition, priority, submitted, starts, ends, reason = found.groups()
-        jobs[number] = Job(
-            phase_of(state),
-            state,
-            word(node),
-            word(reason),
-            uid=int(uid),
-            partition=word(partition),
-            priority=_number(priority),
-            submitted=_number(submitted),
-            starts=_number(starts),
-            ends=_number(ends),
-        )
-    return jobs
-
-
-def _whole(outcome: Outcome) -> list[str]:
-    """Return the lines after the header of squeue's answer; raises `SlurmSilent` where it is not one, or not whole.
-
-    The header is how an honest "none of them" differs from no answer, and the last line break how a whole answer
-    differs from one that was cut off: the beginning of a state may look like one.
-    """
-    if outcome.code != 0:
-        raise SlurmSilent(f"squeue: {(outcome.err or outcome.out).strip()[:200]}")
-    if not outcome.out.startswith(_HEADER) or not outcome.out.endswith("\n"):
-        raise SlurmSilent(f"squeue printed {outcome.out[:80]!r}")
-    return outcome.out.removesuffix("\n").split("\n")[1:]
-
-
-def _rows(outcome: Outcome, pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
-    """Yield the lines of squeue's answer about jobs of ours; raises `SlurmSilent` if any is none of squeue's."""
-    for line in _whole(outcome):
-        found = pattern.fullmatch(line)
-        if found is not None:
-            yield found
-        elif not _ANOTHERS_LINE.fullmatch(line):
-            raise SlurmSilent(f"squeue printed {line[:80]!r}")
-
-
-def _number(text: str) -> int | None:
-    # Slurm writes "N/A" where it has none. A number that is missing is no reason to doubt the answer.
-    return int(text) if re.fullmatch("[0-9]{1,18}", text) else None
-
-
-def read_states(outcome: Outcome, known: Mapping[str, Job]) -> dict[str, Job]:
-    """Return jobs with the states in the answer of `squeue --only-job-state`, and all else as it was known.
-
-    Raises
-    ------
-    SlurmSilent
-        As from `read_queue`.
-    """
-    jobs = {}
-    for found in _rows(outcome, _STATE_LINE):
-        number, state = found.groups()
-        if number in known:
-            jobs[number] = replace(known[number], phase=phase_of(state), state=state)
-    return jobs
-
-
-def read_version(outcome: Outcome) -> tuple[int, int]:
-    """Return the version in what `squeue --version` prints, such as `slurm-wlm 24.11.5`; (0, 0) if there is none."""
-    found = re.match(r"slurm\S* ([0-9]+)\.([0-9]+)", outcome.out)
-    return (int(found[1]), int(found[2])) if found else (0, 0)
-
-
-def read_marks(outcome: Outcome) -> list[Marked]:
-    """Return the live jobs with a mark in squeue's answer; raises `SlurmSilent` if it failed.
-
-    Any user may write any text into a comment, line breaks too: other lines are passed over.
-    """
-    rows = (_MARK_LINE.fullmatch(line) for line in _whole(outcome))
-    return [Marked(number, user, hub, key) for number, _, user, hub, key in (row.groups() for row in rows if row)]
-
-
-def read_accounting(outcome: Outcome) -> dict[str, Job]:
-    """Return the jobs that have ended, as sacct's answer says. Anything else in it is no news, half a line neither."""
-    lines = outcome.out.split("\n")[:-1] if outcome.code == 0 else ()
-    records = map(_RECORD.fullmatch, lines)
-    jobs = {}
-    for number, state, by, node, uid in (record.groups() for record in records if record):
-        if state in FINAL:
-            # A number that is used again has several records; the last is the latest.
-            cancelled_by = int(by) if by else None
-            jobs[number] = Job(Phase.ENDED, state, word(node), cancelled_by=cancelled_by, uid=int(uid))
-    return jobs
+async def _read(
+    stream: asyncio.StreamReader | None, most: int | None, talks: asyncio.subprocess.Process | None = None
+) -> bytes:
+    """Read to the end, and keep no more than a byte too many; who talks on after that is killed, if given."""
+    read = bytearray()
+    while stream is not None and (part := await stream.read(_PART)):
+        read += part if most is None else part[: most + 1 - len(read)]
+        if talks is not None and most is not None and len(read) > most and talks.returncode is None:
+            talks.kill()
+    return bytes(read)
 
 
 @dataclass(frozen=True)
@@ -270,6 +186,7 @@ class SlurmView:
     _snapshot: _Snapshot = field(default=_Snapshot(), init=False)
     _round: asyncio.Task[None] | None = field(default=None, init=False)
     _version: tuple[int, int] | None = field(default=None, init=False)
+    _marks_again: float = field(default=float("-inf"), init=False)
 
     @property
     def silent(self) -> bool:
@@ -313,8 +230,21 @@ class SlurmView:
             await self._next_round()
 
     async def marked(self) -> list[Marked]:
-        """Return every live job that carries a hub's mark; raises `SlurmSilent`. Reads the whole queue: rarely."""
-        return read_marks(await self.ask("marks", frozenset()))
+        """Return every live job that carries a hub's mark.
+
+        Raises
+        ------
+        SlurmSilent
+            If Slurm does not tell, or was asked a moment ago: this reads the whole queue, of which others have 50,000.
+        """
+        begun = self.clock()
+        if begun < self._marks_again:
+            raise SlurmSilent("the whole queue was read a moment ago")
+        try:
+            return read_marks(await self.ask("marks", frozenset()))
+        finally:
+            now = self.clock()
+            self._marks_again = now + min(_RESTRAINT * (now - begun), _LONGEST_REST)
 
     async def _next_round(self) -> None:
         # One for all who come meanwhile, and never two at once.

@@ -31,9 +31,9 @@ def squeue_header_only(scene: Scene) -> None:
     lies(scene, "squeue", '$real "$@" | head --lines=1', calls=4)
 
 
-@row("squeue", "its output is cut off in the middle, and it ends with 0", long=True)
+@row("squeue", "its output is cut off in the middle of a word, and it ends with 0", long=True)
 def squeue_truncated(scene: Scene) -> None:
-    lies(scene, "squeue", '$real "$@" | head --bytes=45')
+    lies(scene, "squeue", '$real "$@" | head --bytes=-4')
 
 
 @row("squeue", "prints other things, and shouts on stderr", long=True)

@@ -72,14 +72,14 @@ def test_a_command_that_closes_its_output_and_hangs_is_killed(put, monkeypatch):
 
 
 def test_an_answer_without_end_is_none(put, monkeypatch):
-    monkeypatch.setattr(questions, "_MAX_OUT", 100_000)
+    monkeypatch.setattr(questions, "MOST_BYTES", 100_000)
     put("squeue", "echo 'JOBID|'; exec yes '20|RUNNING'")
     with pytest.raises(SlurmSilent, match="printed more than 100000 bytes"):
         questions.ask("queue", ("20",), HUB)
 
 
 def test_complaints_without_end_cost_no_memory_and_no_answer(put, monkeypatch):
-    monkeypatch.setattr(questions, "_MAX_ERR", 1000)
+    monkeypatch.setattr(questions, "MOST_COMPLAINTS", 1000)
     put("squeue", "head --bytes=500000 /dev/zero | tr '\\0' x >&2; echo 'JOBID|'")
     assert questions.ask("queue", ("20",), HUB) == Outcome(0, "JOBID|\n", "x" * 1000)
 

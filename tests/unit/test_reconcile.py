@@ -8,10 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 from davide_hub import reconcile as module
+from davide_hub.answers import Marked
 from davide_hub.broker.client import BrokerRefused, BrokerUnreachable
 from davide_hub.questions import SlurmSilent
 from davide_hub.reconcile import Reconciler
-from davide_hub.slurm import Marked
 from davide_hub.spawner import Adoption
 from davide_hub.states import UNKNOWN, Job, Phase
 from fake_broker import HUB, FakeBroker, listed, looked
@@ -324,7 +324,7 @@ def test_a_silent_broker_is_asked_again_next_time(hub):
 
 def test_the_comparison_goes_on_whatever_happens(hub, monkeypatch):
     one = hub()
-    trouble = iter([BrokerUnreachable(), SlurmSilent("squeue"), ZeroDivisionError(), None])
+    trouble = iter([BrokerUnreachable(), BrokerRefused("busy", "Later."), ZeroDivisionError(), None])
     rounds, logged = [], []
     monkeypatch.setattr(module._log, "exception", logged.append)
 
@@ -353,6 +353,22 @@ def test_marked_jobs_that_the_ledger_lost_are_claimed_once(hub):
     one = hub({"key": "ab12"}, marks=[*marks, Marked("17", "student01", HUB, "ab12")])
     assert one.once() == [("claim", "cd34")]
     assert one.once() == []
+
+
+def test_what_the_ledger_lists_does_not_wait_for_a_queue_that_cannot_be_read(hub):
+    one = hub({"key": "ab12"}, job=RUNS, marks=[Marked("23", "student01", HUB, "cd34")])
+    told, there = one.proof.view.marked, []
+
+    async def marked():
+        if not there:
+            raise SlurmSilent("squeue took more than 15 s")
+        return await told()
+
+    one.proof.view.marked = marked
+    one.once()
+    assert [adoption.key for _, _, adoption in one.adopted] == ["ab12"]
+    there.append(True)
+    assert ("claim", "cd34") in one.once()
 
 
 def test_a_forged_mark_is_not_claimed_and_not_touched(hub):

@@ -15,12 +15,17 @@ from contextlib import suppress
 
 from davide_hub.broker.accounts import Account
 from davide_hub.broker.as_user import PATH, identity
-from davide_hub.questions import ENVIRONMENT, SECONDS, Outcome, Question, SlurmSilent, command
+from davide_hub.questions import (
+    ENVIRONMENT,
+    MOST_BYTES,
+    MOST_COMPLAINTS,
+    SECONDS,
+    Outcome,
+    Question,
+    SlurmSilent,
+    command,
+)
 
-# The marks of a queue of 80,000 jobs.
-_MAX_OUT = 8 * 1024 * 1024
-# Slurm's commands complain in a few lines; the hub looks for one of them.
-_MAX_ERR = 64 * 1024
 _TOO_LONG = f"took more than {SECONDS} s"
 
 
@@ -93,7 +98,7 @@ def _read(process: subprocess.Popen[bytes], deadline: float) -> tuple[bytes, byt
                     key.data.extend(part)
                 else:
                     still_open.unregister(key.fileobj)
-            if len(out) > _MAX_OUT:
-                raise SlurmSilent(f"printed more than {_MAX_OUT} bytes")
-            del err[_MAX_ERR:]
+            if len(out) > MOST_BYTES:
+                raise SlurmSilent(f"printed more than {MOST_BYTES} bytes")
+            del err[MOST_COMPLAINTS:]
     return bytes(out), bytes(err)

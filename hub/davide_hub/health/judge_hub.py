@@ -9,13 +9,13 @@ from typing import Any
 
 from cryptography import x509
 
+from davide_hub.answers import read_marks, read_queue
 from davide_hub.drain import Drain
 from davide_hub.facts import Site
 from davide_hub.health.findings import Finding, problem, warning
 from davide_hub.health.judge_certificate import dates
 from davide_hub.kernels.trial import NO_NODE, likely_cause
 from davide_hub.questions import Outcome, SlurmSilent
-from davide_hub.slurm import read_marks, read_queue
 from davide_hub.states import Job, Phase
 
 Told = Mapping[str, Any]

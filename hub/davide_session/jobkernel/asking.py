@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+from davide_hub.answers import read_accounting, read_queue
 from davide_hub.questions import SlurmSilent
-from davide_hub.slurm import SlurmView, ask_here, read_accounting, read_queue
+from davide_hub.slurm import SlurmView, ask_here
 from davide_hub.states import Job, Phase
 
 __all__ = ["SlurmView", "ended"]
