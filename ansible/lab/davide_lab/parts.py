@@ -21,6 +21,7 @@ from davide_lab.toolbox import install_packages
 FUZZ_REQUESTS = 200_000
 OPERATIONS_PACKAGES = ["postgresql", "prometheus"]
 BROWSER_PACKAGES = ["chromium", "fonts-dejavu-core"]
+_ALL_FAULTS = {"DAVIDE_FAULTS_LONG": "yes"}
 CONTROLS = ("stock", "never_dead", "absence_is_death")
 
 
@@ -246,13 +247,15 @@ def counted(text: str, word: str) -> int:
 
 
 def other_release(root: Path) -> int:
-    """Run the cluster's tests on Debian 13 hosts, then go back to the release there was."""
+    """Run the cluster's tests on Debian 13 hosts, and all faults, then go back to the release there was."""
     before = release()
     install_packages(BROWSER_PACKAGES, {})
     start = time.monotonic()
     up.up(root, "trixie")
     outcomes = [Outcome("up trixie", 0, time.monotonic() - start)]
     outcomes += [run_pytest(root, name, PARTS[name].tests) for name in ("cluster", "bundle", "browser", "notebooks")]
+    # Its Slurm is asked otherwise than 22.05: for states alone (23.11 and later).
+    outcomes.append(run_pytest(root, "faults", PARTS["faults"].tests, _ALL_FAULTS))
     up.up(root, before)
     return tell(outcomes)
 
@@ -298,7 +301,7 @@ def all_faults(root: Path) -> int:
     start = time.monotonic()
     up.up(root)
     outcomes = [Outcome("up", 0, time.monotonic() - start)]
-    return tell([*outcomes, run_pytest(root, "faults", PARTS["faults"].tests, {"DAVIDE_FAULTS_LONG": "yes"})])
+    return tell([*outcomes, run_pytest(root, "faults", PARTS["faults"].tests, _ALL_FAULTS)])
 
 
 def controls(root: Path) -> int:
