@@ -41,6 +41,11 @@ def squeue_noise(scene: Scene) -> None:
     lies(scene, "squeue", 'echo "slurm_load_jobs: <html>502</html>"; head --bytes=3000 /dev/urandom >&2')
 
 
+@row("squeue", "prints without end", long=True)
+def squeue_endless(scene: Scene) -> None:
+    lies(scene, "squeue", "exec yes 'JOBID|STATE'", calls=2)
+
+
 @row("squeue", "fails, in the words it has for a job that is gone")
 def squeue_says_gone(scene: Scene) -> None:
     lies(scene, "squeue", 'echo "slurm_load_jobs error: Invalid job id specified" >&2; exit 1')

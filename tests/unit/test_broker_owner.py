@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from davide_hub.broker import in_user, owner
 from davide_hub.broker.accounts import Account
-from davide_hub.broker.as_user import Outcome, TookTooLong
+from davide_hub.broker.as_user import Outcome
+from davide_hub.broker.bounded import OutOfBounds
 from davide_hub.broker.mark import Marker
 from davide_hub.broker.owner import OwnersJob, SlurmRefused, SlurmSilent
 
@@ -76,7 +77,7 @@ def test_not_getting_through_is_no_refusal(says, err):
         owner.submit(STUDENT, {})
 
 
-@pytest.mark.parametrize("outcome", [Outcome(-9, "", ""), Outcome(0, "", ""), TookTooLong()])
+@pytest.mark.parametrize("outcome", [Outcome(-9, "", ""), Outcome(0, "", ""), OutOfBounds("took more than 25 s")])
 def test_an_end_without_words_leaves_open_whether_it_happened(says, outcome):
     says(outcome)
     with pytest.raises(SlurmSilent):
@@ -137,7 +138,7 @@ def test_an_honest_none_is_a_header_without_jobs(says):
         Outcome(0, HEADER, "squeue: error: Invalid user: student01\n"),
         Outcome(1, HEADER, "slurm_load_jobs error: Unable to contact slurm controller (connect failure)"),
         Outcome(-9, "", ""),
-        TookTooLong(),
+        OutOfBounds("took more than 25 s"),
     ],
     ids=["empty", "no header", "words", "cut off", "no such user", "failed", "killed", "hung"],
 )
@@ -199,7 +200,7 @@ def test_accounting_tells_who_cancelled(says):
         Outcome(0, ACCOUNTING + "10|TIMEOUT|gpu01|6002\n", ""),
         Outcome(0, ACCOUNTING + "11|TIMEOUT|gpu01|6001\n", ""),
         Outcome(1, ACCOUNTING + "10|TIMEOUT|gpu01|6001\n", "sacct: error: Problem talking to the database"),
-        TookTooLong(),
+        OutOfBounds("took more than 25 s"),
     ],
     ids=["none", "another user", "another job", "failed", "hung"],
 )
@@ -241,7 +242,7 @@ def test_slurm_may_refuse_to_cancel(says):
 
 
 def test_a_home_that_hangs_holds_nobody_up(says):
-    says(TookTooLong())
+    says(OutOfBounds("took more than 25 s"))
     assert owner.discard(STUDENT, "ab12") is False
     assert owner.recall(STUDENT, "ab12") == ""
     assert owner.log_end(STUDENT, "ab12") == ""

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from davide_hub.broker import in_user
 from davide_hub.broker.accounts import Account
+from davide_hub.broker.bounded import finish
+from davide_hub.questions import MOST_COMPLAINTS
 
 # Where sites keep Slurm's commands. Fixed: the PATH of whoever started the broker is not asked.
 PATH = "/usr/local/bin:/usr/bin:/bin:/opt/slurm/bin"
-
-
-class TookTooLong(Exception):  # noqa: N818 - it is what it says
-    """The program was killed after its time."""
+# A user's secrets and log are bounded already; all jobs of one user are in a list of this length.
+_MOST_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,31 @@ def run_as_user(account: Account, order: dict[str, Any], timeout: float) -> Outc
 
     Raises
     ------
-    TookTooLong
-        If that happened.
+    OutOfBounds
+        If that happened, or if it prints more than a user's jobs could make it.
     """
-    process = subprocess.Popen(
+    with _given(order) as given:
+        process = _started(account, given)
+    out, err = finish(process, timeout, _MOST_BYTES, MOST_COMPLAINTS)
+    return Outcome(process.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
+
+
+@contextmanager
+def _given(order: dict[str, Any]) -> Iterator[int]:
+    """Yield an open file in memory, to be read once: a pipe would keep us waiting for whoever does not read."""
+    descriptor = os.memfd_create("order")
+    try:
+        os.write(descriptor, json.dumps(order).encode())
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _started(account: Account, given: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
         [sys.executable, "-I", "-S", in_user.__file__],
-        stdin=subprocess.PIPE,
+        stdin=given,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=_environment(account),
@@ -59,13 +79,6 @@ def run_as_user(account: Account, order: dict[str, Any], timeout: float) -> Outc
         start_new_session=True,
         **identity(account),
     )
-    try:
-        out, err = process.communicate(json.dumps(order).encode(), timeout)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        raise TookTooLong from None
-    return Outcome(process.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
 
 
 def identity(account: Account) -> dict[str, Any]:

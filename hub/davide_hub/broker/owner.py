@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 from davide_hub.broker import in_user
 from davide_hub.broker.accounts import Account
-from davide_hub.broker.as_user import Outcome, TookTooLong, run_as_user
+from davide_hub.broker.as_user import Outcome, run_as_user
+from davide_hub.broker.bounded import OutOfBounds
 from davide_hub.states import Phase, phase_of, word
 
 _log = logging.getLogger("davide-broker")
@@ -237,8 +238,8 @@ def _read(account: Account, verb: str, key: str) -> str:
 def _run(account: Account, order: dict[str, Any], seconds: float) -> Outcome:
     try:
         return run_as_user(account, order, seconds)
-    except TookTooLong:
-        raise SlurmSilent(f"{order['verb']} took more than {seconds:.0f} s") from None
+    except OutOfBounds as problem:
+        raise SlurmSilent(f"{order['verb']} {problem}") from None
 
 
 def _said(outcome: Outcome) -> str:
