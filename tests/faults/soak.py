@@ -111,7 +111,9 @@ class Coming(threading.Thread):
 
     def _start(self) -> None:
         self.person.start()
-        wait_for(lambda: self.person.is_ready() or self.person.is_stopped(), "a start to come to something", 150)
+        # An sbatch that lies makes up a job: that there is none takes two words of its owner, 20 s apart and in turn with
+        # others', while something fails every 20 s.
+        wait_for(lambda: self.person.is_ready() or self.person.is_stopped(), "a start to come to something", 300)
         if self.person.is_ready():
             wait_for(self._noted, "Slurm to tell the test of the job", 150)
 
@@ -155,7 +157,7 @@ def test_soak(scene: Scene) -> None:
     for comer in comers:
         comer.leave.set()
     for comer in comers:
-        comer.join(200)
+        comer.join(350)
     scene.expected.settled |= {comer.person.name for comer in comers if not comer.person.job}
     verdict = judge(scene, f"soak: {blows} faults in {MINUTES:g} minutes, seed {seed}")
     rounds = sum(comer.rounds for comer in comers)
