@@ -111,8 +111,8 @@ class Coming(threading.Thread):
 
     def _start(self) -> None:
         self.person.start()
-        # An sbatch that lies makes up a job: that there is none takes two words of its owner, 20 s apart and in turn with
-        # others', while something fails every 20 s.
+        # An sbatch that lies makes up a job: that there is none takes two words of its owner, 20 s apart and in turn
+        # with others', while something fails every 20 s.
         wait_for(lambda: self.person.is_ready() or self.person.is_stopped(), "a start to come to something", 300)
         if self.person.is_ready():
             wait_for(self._noted, "Slurm to tell the test of the job", 150)
