@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -29,3 +30,22 @@ def session(monkeypatch):
 def hours(monkeypatch):
     """Let an hour pass between any two looks at the clock."""
     monkeypatch.setattr(spawner, "time", SimpleNamespace(monotonic=iter(range(0, 10**9, 3600)).__next__))
+
+
+@pytest.fixture
+def is_gone_soon(wait_for):
+    """Return a function that waits for a process to be gone whose number stands in a file."""
+
+    def wait(number_in: Path) -> None:
+        status = Path("/proc", number_in.read_text().strip(), "stat")
+
+        def is_gone():
+            try:
+                # Killed; until somebody reaps it, it is a zombie.
+                return status.read_text().split()[2] in "ZX"
+            except (FileNotFoundError, ProcessLookupError):
+                return True
+
+        wait_for(is_gone, "the process to be gone", 30)
+
+    return wait

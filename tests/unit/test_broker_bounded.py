@@ -54,17 +54,8 @@ def test_complaints_without_end_are_cut_off(put, monkeypatch):
 
 
 @pytest.mark.parametrize("hangs", ["sleep 600 & echo $! > {child}; wait", "echo $$ > {child}; exec sleep 600 >&- 2>&-"])
-def test_what_hangs_is_killed_with_all_it_started(put, tmp_path, wait_for, hangs):
+def test_what_hangs_is_killed_with_all_it_started(put, tmp_path, is_gone_soon, hangs):
     put("squeue", hangs.format(child=tmp_path / "child"))
     with pytest.raises(OutOfBounds, match="took more than 2 s"):
         queue(2)
-    child = Path("/proc", (tmp_path / "child").read_text().strip(), "stat")
-
-    def is_gone():
-        try:
-            # Killed; until somebody reaps it, it is a zombie.
-            return child.read_text().split()[2] in "ZX"
-        except (FileNotFoundError, ProcessLookupError):
-            return True
-
-    wait_for(is_gone, "the child to be gone", 30)
+    is_gone_soon(tmp_path / "child")

@@ -46,22 +46,13 @@ def test_a_command_gets_nothing_of_the_brokers(put, monkeypatch):
     assert rest.split() == ["/", "0077"]
 
 
-def test_a_command_that_hangs_is_killed_with_all_it_started(put, monkeypatch, tmp_path, wait_for):
+def test_a_command_that_hangs_is_killed_with_all_it_started(put, monkeypatch, tmp_path, is_gone_soon):
     # Enough for a shell to begin, on a machine that has much else to do.
     monkeypatch.setattr(questions, "SECONDS", 2)
     put("squeue", f"echo 'JOBID|'; sleep 600 & echo $! > {tmp_path}/child; wait")
     with pytest.raises(SlurmSilent, match="squeue took more than"):
         questions.ask("queue", ("20",), HUB)
-    child = Path("/proc", (tmp_path / "child").read_text().strip(), "stat")
-
-    def is_gone():
-        try:
-            # Killed; until somebody reaps it, it is a zombie.
-            return child.read_text().split()[2] in "ZX"
-        except (FileNotFoundError, ProcessLookupError):
-            return True
-
-    wait_for(is_gone, "the child to be gone", 30)
+    is_gone_soon(tmp_path / "child")
 
 
 def test_a_command_that_closes_its_output_and_hangs_is_killed(put, monkeypatch):
