@@ -21,7 +21,7 @@ from davide_hub.states import GONE, UNKNOWN, Job, Phase, phase_of
 
 _log = logging.getLogger("jupyterhub.davide.proof")
 
-# An owner's query is three RPCs. This many seconds lie between two, and between an owner's two words.
+# An owner's query is two RPCs. This many seconds lie between two, and between an owner's two words.
 _PAUSE_SECONDS = 20
 # What an owner said of a job that the list leaves out counts for so long.
 _KEEP_SECONDS = 120

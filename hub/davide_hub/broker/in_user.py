@@ -26,9 +26,10 @@ _ENVIRONMENT_BYTES = 256 * 1024
 # sysexits.h, EX_IOERR: not a code that Slurm's commands use.
 CANNOT_WRITE = 74
 
-# --all: jobs in hidden partitions too. One user: squeue then asks the controller for that user's jobs only. With
+# --local: sessions are never another cluster's, and asking whether there are others is a question more. --all: jobs in
+# hidden partitions too. One user: squeue then asks the controller for that user's jobs only. With
 # their header lines, so that an honest "none" is not the same as no answer.
-_QUEUE = ("squeue", "--all", "--states=all", "--format=%i|%T|%B|%r|%U|%V|%k")
+_QUEUE = ("squeue", "--local", "--all", "--states=all", "--format=%i|%T|%B|%r|%U|%V|%k")
 _RECORD = ("sacct", "--parsable2", "--allocations", "--format=JobIDRaw,State,NodeList,UID")
 
 
