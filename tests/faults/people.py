@@ -28,7 +28,7 @@ def grow():
         time.sleep(0.1)
 threading.Thread(target=grow, daemon=True).start()
 """
-_REACHES_NOBODY = (requests.RequestException, OSError, websocket.WebSocketException, ValueError, KeyError)
+REACHES_NOBODY = (requests.RequestException, OSError, websocket.WebSocketException, ValueError, KeyError)
 
 
 @dataclass
@@ -123,7 +123,7 @@ class Person:
         if self.counter is None:
             return False
         for _ in range(2):
-            with suppress(*_REACHES_NOBODY):
+            with suppress(*REACHES_NOBODY):
                 word, count = json.loads(self._execute("", "__import__('json').dumps([word, count])"))
                 grown = word == self.counter.word and count > self.counter.count
                 self.counter.count = count

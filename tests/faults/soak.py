@@ -15,7 +15,7 @@ from collections.abc import Callable
 from faults.conftest import keep
 from faults.hosts import CONTROLLER, HUB, NODES
 from faults.judge import judge
-from faults.people import Person
+from faults.people import REACHES_NOBODY, Person
 from faults.scene import Scene
 from faults.waiting import last, wait_for
 
@@ -107,6 +107,10 @@ class Coming(threading.Thread):
                 self.rounds += 1
             except AssertionError as error:
                 self.complaints.append(f"{self.person.name}: {error}")
+            except Exception as error:
+                # Else the soak would go on with fewer people, and nobody would know.
+                self.complaints.append(f"{self.person.name} stays away: {error!r}")
+                raise
             self.leave.wait(self.chance.uniform(3, 20))
 
     def _start(self) -> None:
@@ -120,8 +124,8 @@ class Coming(threading.Thread):
     def _noted(self) -> bool:
         try:
             self.scene.take_note(self.person)
-        except AssertionError:
-            # Slurm is what fails just now, and answers the test no more than it answers the hub.
+        except (AssertionError, *REACHES_NOBODY):
+            # Slurm is what fails just now, and answers the test no more than it answers the hub; or the proxy is.
             return False
         return True
 
