@@ -320,7 +320,11 @@ class SlurmView:
 def _unclear(asked: frozenset[str], jobs: Mapping[str, Job]) -> frozenset[str]:
     """Return the jobs that only accounting can tell about.
 
-    Absence from the queue proves nothing: with PrivateData=jobs, others' jobs are silently left out. And the
-    queue does not say who cancelled a job.
+    Absence from the queue proves nothing: with PrivateData=jobs, others' jobs are silently left out. The queue does not
+    say who cancelled a job, and for as long as a node cleans up (it may be for ever) not how one ended.
     """
-    return frozenset(number for number in asked if number not in jobs or jobs[number].state == "CANCELLED")
+    return frozenset(
+        number
+        for number in asked
+        if number not in jobs or jobs[number].state == "CANCELLED" or jobs[number].phase is Phase.ENDING
+    )

@@ -168,6 +168,16 @@ def test_who_cancelled_is_asked_of_accounting():
     assert job.cancelled_by == 0
 
 
+def test_how_a_job_ended_is_known_while_its_node_cleans_up():
+    job = asyncio.run(Slurm(Outcome(0, LATER), Outcome(0, ACCOUNTING)).view().look("26"))
+    assert (job.phase, job.state, job.cancelled_by) == (Phase.ENDED, "CANCELLED", 6007)
+
+
+@pytest.mark.parametrize("accounting", [Outcome(0, ""), Outcome(0, "26|RUNNING|gpu01|6007\n"), SlurmSilent("sacct")])
+def test_a_job_that_completes_has_not_ended_before_accounting_says_so(accounting):
+    assert asyncio.run(Slurm(Outcome(0, LATER), accounting).view().look("26")).phase is Phase.ENDING
+
+
 def test_a_silent_accounting_takes_nothing_away():
     view = Slurm(Outcome(0, LATER), SlurmSilent("sacct took more than 15 s")).view()
     assert asyncio.run(view.look("25")).state == "CANCELLED"
