@@ -49,6 +49,19 @@ async def until(what) -> None:
             await asyncio.sleep(0)
 
 
+def in_turn(*answers):
+    """Return what a broker may be given as an answer: one after the other; exceptions are raised."""
+    left = iter(answers)
+
+    async def answer():
+        this = next(left)
+        if isinstance(this, Exception):
+            raise this
+        return this
+
+    return answer
+
+
 async def start_and(spawner: DavideSpawner, meanwhile) -> str:
     start = asyncio.create_task(spawner.start())
     await until(lambda: (spawner.job_id and spawner.proof.asked) or start.done())

@@ -10,7 +10,7 @@ from davide_hub import spawner as module
 from davide_hub.broker.client import BrokerRefused, BrokerUnreachable
 from davide_hub.spawner import SessionFailed, digest
 from davide_hub.states import UNKNOWN, Job, Phase
-from fake_session import FAILED, RUNS, WAITS, calls_home, start_and, until, url
+from fake_session import FAILED, RUNS, WAITS, calls_home, in_turn, start_and, until, url
 from jupyterhub import apihandlers
 
 # -- starting
@@ -59,15 +59,12 @@ def test_what_was_saved_is_taken_up_again(session):
 
 def test_a_lost_reply_is_asked_for_again_with_the_same_key(session):
     spawner = session(RUNS)
-    answers = iter([BrokerUnreachable(), BrokerRefused("busy", "Slurm does not answer."), "17"])
+    answer = in_turn(BrokerUnreachable(), BrokerRefused("busy", "Slurm does not answer."), "17")
     told = []
 
     async def submit():
         told.append(spawner.news.message)
-        answer = next(answers)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        return await answer()
 
     spawner.broker.answers["submit"] = submit
     asyncio.run(start_and(spawner, calls_home(spawner)))

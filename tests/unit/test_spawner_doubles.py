@@ -10,7 +10,7 @@ from davide_hub.broker.client import BrokerRefused, BrokerUnreachable
 from davide_hub.spawner import DavideSpawner
 from davide_hub.states import Job
 from fake_broker import looked
-from fake_session import FAILED, RUNS, WAITS, calls_home, start_and
+from fake_session import FAILED, RUNS, WAITS, calls_home, in_turn, start_and
 
 
 def doubtful(session, *jobs: Job, looks: object) -> DavideSpawner:
@@ -22,15 +22,7 @@ def doubtful(session, *jobs: Job, looks: object) -> DavideSpawner:
 
 def test_where_an_attempt_to_submit_failed_there_may_be_another_job(session):
     spawner = session(RUNS)
-    answers = iter([BrokerUnreachable(), "17"])
-
-    async def submit():
-        answer = next(answers)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    spawner.broker.answers["submit"] = submit
+    spawner.broker.answers["submit"] = in_turn(BrokerUnreachable(), "17")
     asyncio.run(start_and(spawner, calls_home(spawner)))
     assert spawner.saved[-1]["unsure"]
 

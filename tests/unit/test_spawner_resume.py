@@ -9,7 +9,7 @@ from davide_hub.broker.client import BrokerRefused, BrokerUnreachable
 from davide_hub.spawner import Adoption, DavideSpawner, NeverSubmitted, SessionFailed, digest
 from davide_hub.states import UNKNOWN
 from fake_broker import looked, recalled
-from fake_session import FAILED, RUNS, calls_home, start_and, until, url
+from fake_session import FAILED, RUNS, calls_home, in_turn, start_and, until, url
 
 
 def resumed(spawner: DavideSpawner, **state):
@@ -68,15 +68,7 @@ def test_a_job_whose_number_the_last_hub_never_heard_is_found(session):
 def test_while_slurm_is_silent_the_search_goes_on(session):
     spawner = session(RUNS)
     silence = [BrokerUnreachable(), BrokerRefused("busy", "Slurm does not answer.")]
-    words = iter([*silence, looked("23", "FAILED", ""), looked("23", "FAILED", "")])
-
-    async def look():
-        word = next(words)
-        if isinstance(word, Exception):
-            raise word
-        return word
-
-    spawner.broker.answers["look"] = look
+    spawner.broker.answers["look"] = in_turn(*silence, looked("23", "FAILED", ""), looked("23", "FAILED", ""))
     spawner.proof.jobs = [FAILED]
     with pytest.raises(SessionFailed, match="ended before JupyterLab was up"):
         asyncio.run(resumed(spawner))
