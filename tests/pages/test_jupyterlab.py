@@ -249,6 +249,7 @@ window.fetch = async (request, ...more) => {
     else if (writes === 1 && !url.includes("content=1")) {
       writes += 1;
       await new Promise((resolve) => setTimeout(resolve, 5000));
+      window.answered = true;
     }
   }
   return answer;
@@ -256,19 +257,38 @@ window.fetch = async (request, ...more) => {
 """
 
 
-def test_a_save_while_another_runs_is_no_change_by_somebody_else(lab, sessions, wait_for):
-    notes = sessions.home("student21") / "notes.txt"
-    notes.write_text("")
-    page = lab("student21")
-    page.add_init_script(LATE)
-    page.reload()
-    shown(page)
-    open_file(page, "notes.txt")
-    page.wait_for_timeout(1_500)  # until the page has looked at what is open
-    type_into(page, "first")
-    page.keyboard.press("Control+s")
-    wait_for(lambda: notes.read_text() == "first", "the first save to write", 30)
-    type_into(page, " and second")
+@pytest.fixture
+def saving(lab, sessions, wait_for):
+    """Return a function that types into somebody's notes while a save of them runs."""
+
+    def begin(name: str) -> tuple[Page, Path]:
+        notes = sessions.home(name) / "notes.txt"
+        notes.write_text("")
+        page = lab(name)
+        page.add_init_script(LATE)
+        page.reload()
+        shown(page)
+        open_file(page, "notes.txt")
+        page.wait_for_timeout(1_500)  # until the page has looked at what is open
+        type_into(page, "first")
+        page.keyboard.press("Control+s")
+        wait_for(lambda: notes.read_text() == "first", "the first save to write", 30)
+        type_into(page, " and second")
+        return page, notes
+
+    return begin
+
+
+def test_what_is_typed_while_a_save_runs_is_saved_too(saving, sessions, wait_for):
+    page, notes = saving("student22")
+    page.wait_for_function("window.answered")
+    assert notes.read_text() == "first"
+    sessions.warn("student22")
+    wait_for(lambda: notes.read_text() == "first and second", "the rest to be saved", 30)
+
+
+def test_a_save_while_another_runs_is_no_change_by_somebody_else(saving, wait_for):
+    page, notes = saving("student21")
 
     def saved_again():
         # JupyterLab itself passes over the key while its own save runs.

@@ -3,7 +3,7 @@
 import { endSession, isGone, lastPage, watchConnection, why } from "./ending.js";
 import { Facts } from "./facts.js";
 import { showLeases, warnOfMissing } from "./leases.js";
-import { saveAll, saveInTurns, unsaved } from "./saving.js";
+import { saveAll, lookAfterSaves, unsaved } from "./saving.js";
 import { statusItem } from "./statusbar.js";
 import { texts } from "./texts.js";
 import { SHOWN, warnOfIdleKernels, warnOfIdleness, warnOfTheEnd } from "./warnings.js";
@@ -93,7 +93,7 @@ function watched(lab, app, documents) {
     tell(problems);
     if (asked) Notification.success(count ? texts.saved(count - problems.length) : texts.nothingToSave, SHOWN);
   };
-  facts.onNews(() => saveInTurns(app, documents));
+  facts.onNews(() => lookAfterSaves(app, documents));
   warnOfTheEnd(lab, facts, save);
   warnOfIdleness(lab, facts);
   warnOfIdleKernels(lab, facts);

@@ -23,20 +23,37 @@ export function unsaved(app, documents) {
 }
 
 /**
- * Let the saves of each open document follow each other, whoever asks for them: we, JupyterLab by its clock, the user.
+ * Look after the saves of each open document, whoever asks for them: we, JupyterLab by its clock, the user.
  *
- * JupyterLab runs them side by side. Where the second looks at the file after the first has written it and before that
- * one knows what it wrote, JupyterLab takes it for the change of somebody else, and a question covers the page.
+ * They follow each other: JupyterLab runs them side by side. Where the second looks at the file after the first has
+ * written it and before that one knows what it wrote, JupyterLab takes it for the change of somebody else, and a
+ * question covers the page.
+ *
+ * What is typed while one runs stays unsaved: at its end, JupyterLab takes all for saved, and nothing would save the
+ * rest until the next key.
  */
-export function saveInTurns(app, documents) {
+export function lookAfterSaves(app, documents) {
   for (const context of open(app, documents)) {
-    if (inTurns.has(context)) continue;
-    inTurns.add(context);
+    if (lookedAfter.has(context)) continue;
+    lookedAfter.add(context);
     takeTurns(context);
+    keepWhatCameLater(context);
   }
 }
 
-const inTurns = new WeakSet();
+const lookedAfter = new WeakSet();
+
+function keepWhatCameLater({ model, saveState }) {
+  let later = false;
+  model.contentChanged.connect(() => {
+    later = true;
+  });
+  saveState.connect((_, state) => {
+    // JupyterLab takes the content in the same breath, after it has told everybody.
+    if (state === "started") queueMicrotask(() => (later = false));
+    else if (state === "completed" && later) model.dirty = true;
+  });
+}
 
 function takeTurns(context) {
   const save = context.save.bind(context);
@@ -60,7 +77,7 @@ function takeTurns(context) {
  * @returns Sentences about those that could not be saved under their own name, and how many were saved.
  */
 export async function saveAll(lab, app, documents) {
-  saveInTurns(app, documents);
+  lookAfterSaves(app, documents);
   const contexts = unsaved(app, documents);
   const problems = await Promise.all(contexts.map((context) => save(lab, app, context)));
   return { count: contexts.length, problems: problems.filter(Boolean) };
