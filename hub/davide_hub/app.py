@@ -22,7 +22,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import selectinload
-from traitlets import Instance
+from traitlets import Instance, default
 
 from davide_hub import events
 from davide_hub.certificates import HubCertificates
@@ -38,6 +38,7 @@ from davide_hub.reconcile import Reconciler
 from davide_hub.resume import Resumer
 from davide_hub.routes import RouteGuard
 from davide_hub.turnstile import PacedApplication
+from davide_hub.users import SteadyUsers
 
 # As many as the system lets wait (net.core.somaxconn of Linux since 5.4).
 _DOORSTEP = 4096
@@ -50,6 +51,10 @@ class DavideHub(JupyterHub):  # type: ignore[misc]
     _log_formatter_cls = LineFormatter
     certificates = Instance(HubCertificates, config=True, help="How the hub shows who it is, and whom it hears.")
     site = Instance(Site, config=True, help="The site's facts.")
+
+    @default("users")  # type: ignore[untyped-decorator]
+    def _steady_users(self) -> SteadyUsers:
+        return SteadyUsers(db_factory=lambda: self.db, settings=self.tornado_settings)
 
     def init_logging(self) -> None:
         """Let our own lines go where JupyterHub's go, and none of them hold a secret."""

@@ -25,7 +25,7 @@ from davide_hub.metrics import METRICS_READER
 from davide_hub.nodes import Nodes
 from davide_hub.overview import may_oversee
 from davide_hub.proof import Proof
-from davide_hub.routes import sentinel
+from davide_hub.routes import LatentProxy, sentinel
 from davide_hub.shown import free_name, own_sessions
 from davide_hub.slurm import SlurmView, ask_here, through
 from davide_hub.spawner import DavideSpawner
@@ -110,6 +110,7 @@ def _network(c: Any, site: Site, certificates: HubCertificates) -> None:
     c.DavideHub.certificates = certificates
     DavideSpawner.certificates = certificates
     # The proxy is a unit of its own: a restart of the hub drops no connection.
+    c.JupyterHub.proxy_class = LatentProxy
     c.ConfigurableHTTPProxy.should_start = False
     c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{hub.proxy_api_port}"
     c.ConfigurableHTTPProxy.extra_routes = {sentinel(site): c.JupyterHub.hub_bind_url}

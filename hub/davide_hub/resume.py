@@ -39,6 +39,7 @@ class Resumer:
         elif spawner.node and spawner.job_id:
             # It is believed to run until Slurm proves otherwise; nobody has to answer first.
             spawner._set_server()
+            spawner.proof.view.expect(spawner.job_id)
             self._watch(user, spawner)
         else:
             self._start_in_background(spawner, self._finish_start(user, spawner))

@@ -193,6 +193,10 @@ class SlurmView:
         """Whether Slurm did not answer when it was last asked."""
         return self._snapshot.jobs is None and bool(self._snapshot.asked)
 
+    def expect(self, job_id: str) -> None:
+        """Ask about a job from the next round on: after a restart, the first to look must not be the only one."""
+        self._watched.add(job_id)
+
     async def look(self, job_id: str) -> Job:
         """Return what Slurm says of a job, or `UNKNOWN`. From now on it is part of every query.
 

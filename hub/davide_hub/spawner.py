@@ -20,6 +20,7 @@ from typing import Any
 from jupyterhub import orm
 from jupyterhub.utils import maybe_future
 from sqlalchemy import inspect
+from sqlalchemy.exc import SQLAlchemyError
 
 from davide_hub.broker.client import BrokerRefused, BrokerUnreachable
 from davide_hub.certificates import session_host
@@ -401,9 +402,9 @@ class DavideSpawner(SessionRecord):
         watchers = list(self._callbacks)
         recover(inspect(self.orm_spawner).session)
         status: int | None = await super().poll_and_notify()
-        if status is not None and watchers and self._is_unfinished():
+        if status is not None and self._is_unfinished():
             self.log.warning("%s: its end could not be written down; trying again", self._log_name)
-            self._callbacks = watchers
+            self._callbacks[:0] = watchers
             self.start_polling()
         return status
 
@@ -418,7 +419,11 @@ class DavideSpawner(SessionRecord):
     async def stop(self, now: bool = False) -> None:  # noqa: ARG002 - JupyterHub's signature
         """Have the session ended. Goes on until the broker has taken the order: no job is left, and none comes."""
         self.stopping = "yes"
-        self._save()
+        try:
+            self._save()
+        except SQLAlchemyError as error:
+            # The broker's ledger says it too, and a hub that comes back without this finds a job that has ended.
+            self.log.warning("%s: that it is to end is not written down: %s", self._log_name, error)
         if self._submission is not None:
             await asyncio.gather(self._submission, return_exceptions=True)
         async for _ in _attempts():

@@ -120,6 +120,20 @@ def proxy_stopped(scene: Scene) -> None:
         last(15)
 
 
+@row("proxy", "stopped for 45 s while a session that waited in the queue starts", long=True)
+def proxy_stopped_start(scene: Scene) -> None:
+    scene.slurm.partition("State=DOWN")
+    try:
+        scene.press_start(scene.newcomer)
+        wait_for(lambda: scene.slurm.jobs_of(scene.newcomer.name), "the job to be queued")
+        with scene.hosts.stopped(HUB, scene.target.proxy_unit):
+            scene.slurm.partition("State=UP")
+            last(45)
+    finally:
+        scene.slurm.partition("State=UP")
+    scene.expected.started.add(scene.newcomer.name)
+
+
 @row("proxy", "killed together with the hub", long=True)
 def proxy_and_hub_killed(scene: Scene) -> None:
     scene.hosts.kill(HUB, scene.target.proxy_unit)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from faults.hosts import HUB
 from faults.row import row
-from faults.scene import Scene
+from faults.scene import STOPPED, Scene
 from faults.waiting import last, wait_for
 
 HANGING = "/root/davide-fault-hanging.py"
@@ -45,6 +48,21 @@ def broker_disk_full(scene: Scene) -> None:
 
 @row("database", "locked by another program for 20 s, one session ends meanwhile", mortals=1, long=True)
 def database_locked(scene: Scene) -> None:
+    with _locked(scene):
+        scene.cancel_by_admin(scene.mortals[0])
+
+
+@row("database", "locked by another program for 20 s, one Stop meanwhile", mortals=1, long=True)
+def database_locked_stop(scene: Scene) -> None:
+    person = scene.mortals[0]
+    with _locked(scene):
+        scene.dies(person, STOPPED)
+        # One that is refused is pressed again; one that is taken is to hold.
+        wait_for(lambda: (reply := person.stop()) is not None and reply.ok, "Stop to be taken")
+
+
+@contextmanager
+def _locked(scene: Scene) -> Iterator[None]:
     lock = (
         f"import sqlite3, time; kept = sqlite3.connect({scene.target.database!r}, isolation_level=None, timeout=30); "
         'kept.execute("BEGIN EXCLUSIVE"); time.sleep(20)'
@@ -53,7 +71,7 @@ def database_locked(scene: Scene) -> None:
     scene.hosts.output(HUB, f"systemd-run --quiet --collect --unit={unit} {scene.python(lock)}")
     write = f"import sqlite3; sqlite3.connect({scene.target.database!r}, timeout=0).execute('BEGIN IMMEDIATE')"
     wait_for(lambda: "is locked" in scene.hosts.run(HUB, scene.python(write)).stderr, "the lock")
-    scene.cancel_by_admin(scene.mortals[0])
+    yield
     wait_for(lambda: scene.hosts.run(HUB, f"systemctl is-active {unit}").returncode != 0, "the lock to be given up")
 
 

@@ -30,6 +30,7 @@ class Spawner(SimpleNamespace):
         self._spawn_future = None
         self.orm_spawner = SimpleNamespace(user_options={"profile": "no-gpu"})
         self.did = []
+        self.proof = SimpleNamespace(view=SimpleNamespace(expect=lambda job: self.did.append(f"expected {job}")))
         self._resumes = resumes
 
     async def resume(self):
@@ -104,7 +105,7 @@ def taken_up(spawner: Spawner, proxy: Proxy, meanwhile=None) -> User:
 def test_a_running_session_is_believed_at_once_and_watched():
     spawner, proxy = Spawner(node="gpu01"), Proxy()
     user = taken_up(spawner, proxy)
-    assert spawner.did == ["server set", "watched"]
+    assert spawner.did == ["server set", "expected 17", "watched"]
     assert (user.did, spawner._spawn_pending) == ([], False)
 
 

@@ -52,7 +52,7 @@ def test_a_place_is_counted_among_those_that_wait_for_the_same_partition():
 
     async def places() -> list[tuple[int, int] | None]:
         for number in ("30", "31", "32", "33", "40", "99"):
-            view._watched.add(number)
+            view.expect(number)
         await view.look("30")
         return [view.place(number) for number in ("30", "31", "32", "33", "40", "99")]
 
@@ -118,6 +118,19 @@ def test_one_query_answers_for_all():
     assert first.phase is Phase.RUNNING
     assert [job.uid for job in jobs] == [6001, 6004, 6001, 6004]
     assert [argv[-1] for argv in slurm.asked] == ["--jobs=20", "--jobs=20,21"]
+
+
+def test_the_first_to_look_after_a_restart_asks_for_all():
+    slurm = Slurm(Outcome(0, QUEUE))
+    view = slurm.view()
+    view.expect("21")
+
+    async def scenario():
+        await view.look("20")
+        return await view.look("21")
+
+    assert asyncio.run(scenario()).phase is Phase.RUNNING
+    assert [argv[-1] for argv in slurm.asked] == ["--jobs=20,21"]
 
 
 def test_many_who_ask_at_once_share_a_query():

@@ -10,6 +10,7 @@ from davide_hub.broker.client import BrokerRefused, BrokerUnreachable
 from davide_hub.spawner import DavideSpawner
 from davide_hub.states import UNKNOWN
 from fake_session import FAILED, RUNS, TIMED_OUT, WAITS, until
+from sqlalchemy.exc import OperationalError
 
 
 def test_stop_while_pending_cancels_the_session(session):
@@ -81,6 +82,18 @@ def test_stop_goes_on_until_the_broker_is_back(session, monkeypatch):
     asyncio.run(spawner.stop())
     assert spawner.broker.verbs() == ["cancel"] * 4
     assert pauses == [1.0, 2.0, 4.0]
+
+
+def test_stop_needs_no_database(session, monkeypatch):
+    spawner = session(RUNS)
+    spawner.job_id, spawner.session_key = "17", "ab12"
+
+    def locked(_spawner):
+        raise OperationalError("UPDATE spawners", {}, Exception("database is locked"))
+
+    monkeypatch.setattr(DavideSpawner, "_save", locked)
+    asyncio.run(spawner.stop())
+    assert spawner.broker.verbs() == ["cancel"]
 
 
 @pytest.mark.parametrize("kind", ["unknown_session", "no_ticket"])
