@@ -127,7 +127,7 @@ def test_a_teacher_sees_who_waits_and_who_runs_and_ends_some(hub, seat, looks_ri
     overview = f"{hub.url}/hub/overview"
     sees(page, overview, "their account has no budget left", wait_for)
     sees(page, overview, "your account has no budget left", wait_for)
-    sees(page, overview, "1 h 5 min left", wait_for)
+    sees(page, overview, "min left", wait_for)
     expect(page.get_by_role("link", name="Overview")).to_be_visible()
     expect(page.get_by_label("Choose teacher02's session")).to_have_count(0)
     looks_right(page, "overview")

@@ -15,6 +15,8 @@ export class Facts {
     this.listeners = [];
     this.latest = null;
     this.failures = 0;
+    this.turn = 0;
+    this.outdated = 0;
     this.over = false;
     // The session says when there is something to ask for: a page in the background may else be minutes late.
     app.serviceManager.events.stream.connect((_, event) => {
@@ -49,20 +51,23 @@ export class Facts {
   async ask() {
     if (this.over) return;
     window.clearTimeout(this.timer);
+    const turn = (this.turn += 1);
     let failure = null;
+    let facts = null;
     try {
-      this.take(await this.request("facts"));
-      this.failures = 0;
+      facts = await this.request("facts");
     } catch (error) {
       failure = error;
-      this.failures += 1;
     }
-    if (this.over) return;
+    if (this.over || turn !== this.turn) return; // somebody has asked since
+    if (facts && turn > this.outdated) this.take(facts);
+    this.failures = facts ? 0 : this.failures + 1;
     this.tell(failure);
     if (!this.over) this.timer = window.setTimeout(() => this.ask(), failure || this.isShort() ? OFTEN : SELDOM);
   }
 
   take(facts) {
+    this.outdated = this.turn; // what was asked until now
     this.latest = facts;
     this.received = Date.now();
   }

@@ -87,7 +87,7 @@ async function save(lab, app, context) {
   try {
     // A file that changed on the disk makes JupyterLab ask what to do, and wait.
     await within(PATIENCE, context.save());
-    if (!context.model.dirty) return "";
+    return ""; // what came meanwhile is saved by the next
   } catch (error) {
     console.warn(`${context.path} was not saved`, error);
   }

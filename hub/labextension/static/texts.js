@@ -96,7 +96,7 @@ export const texts = {
   warned: (seconds) =>
     `This session ends in ${spoken(seconds)}: its time limit. What is open is saved until then; kernels stop.`,
   saving: (seconds) =>
-    `This session ends in ${spoken(seconds)}: its time limit. What is open is being saved, and training that asked for it writes a checkpoint.`,
+    `This session ends ${seconds === null ? "soon" : `in ${spoken(seconds)}`}: its time limit. What is open is being saved, and training that asked for it writes a checkpoint.`,
   saveAll: "Save all now",
   saved: (count) => `Saved: ${amount(count, "document", "documents")}.`,
   nothingToSave: "Everything is saved.",

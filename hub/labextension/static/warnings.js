@@ -38,8 +38,21 @@ export function warnOfTheEnd(lab, facts, save) {
 
   facts.onNews(({ latest, left, over }) => {
     if (over) notice.hide();
-    if (over || !latest || left === null) return;
+    if (over || !latest) return;
     const { warn_seconds: times, saving } = latest.walltime;
+    if (saving) {
+      // Slurm's own signal: nothing that is said later takes the place of this, and it needs no known end.
+      if (!savedLast) {
+        notice.hide();
+        notice.show("error", texts.saving(left), [saveAll]);
+      }
+      if (Date.now() - savedLast > SAVE_AGAIN) {
+        savedLast = Date.now();
+        save(false);
+      }
+      return;
+    }
+    if (left === null) return;
     const due = Math.min(...times.filter((one) => left <= one));
     if (due === Infinity) {
       notice.hide(); // the limit was raised
@@ -49,14 +62,6 @@ export function warnOfTheEnd(lab, facts, save) {
       reached = due;
       notice.hide();
       notice.show(due === Math.min(...times) ? "error" : "warning", texts.warned(left), [saveAll]);
-      save(false);
-    }
-    if (saving && Date.now() - savedLast > SAVE_AGAIN) {
-      if (!savedLast) {
-        notice.hide();
-        notice.show("error", texts.saving(left), [saveAll]);
-      }
-      savedLast = Date.now();
       save(false);
     }
   });
