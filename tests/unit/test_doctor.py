@@ -63,6 +63,12 @@ def units(old: str = "", new: str = "", of: str = "jupyterhub") -> list[str]:
             "davide-broker",
             "problem: davide-broker is not running (failed, exit-code), so nobody can log in, start or stop: systemctl",
         ),
+        (
+            "ActiveState=active\nResult=success\nNRestarts=0",
+            "ActiveState=activating\nResult=exit-code\nNRestarts=17",
+            "jupyterhub",
+            "problem: jupyterhub is not running (activating, exit-code)",
+        ),
         ("ActiveState=active", "ActiveState=inactive", "munge", "problem: munge is not running"),
         ("LoadState=loaded", "LoadState=not-found", "davide-front", "run the plays with --tags front"),
         ("NRestarts=0", "NRestarts=17", "jupyterhub", "warning: jupyterhub has ended and been started again 17 times"),

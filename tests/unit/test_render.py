@@ -125,3 +125,10 @@ def test_a_broker_for_a_hub_on_another_host_listens_there(tmp_path):
     )
     lines = everything(load_site(tmp_path / "site.yml"), TOP)[unit].splitlines()
     assert "ExecStart=/opt/davide/envs/hub/bin/davide-broker --listen 192.0.2.1:8443" in lines
+
+
+@pytest.mark.parametrize("name", ["davide-broker", "davide-front", "jupyterhub", "jupyterhub-proxy"])
+def test_a_unit_is_started_again_however_often_it_ends(name):
+    before_service, service = everything(SITE, TOP)[f"units/{name}.service"].split("[Service]")
+    assert "StartLimitIntervalSec=0" in before_service.splitlines()
+    assert "RestartSec=500ms" in service.splitlines()

@@ -41,14 +41,14 @@ def judge_units(told: Mapping[str, Mapping[str, str]]) -> Iterator[Finding]:
         plays = f"run the plays with --tags {tag}" if tag else "install the cluster's own package"
         if unit.get("LoadState") == "not-found":
             yield problem("units", f"there is no unit {name}, so {effect}: {plays}")
-        elif unit.get("ActiveState") not in ("active", "activating", "reloading"):
+        elif unit.get("ActiveState") not in ("active", "activating", "reloading") or _keeps_ending(unit):
             how = f"{unit.get('ActiveState', 'unknown')}, {unit.get('Result', 'unknown')}"
             yield problem(
                 "units",
                 f"{name} is not running ({how}), so {effect}: systemctl "
                 f"restart {name}; why: journalctl -u {name} -n 50",
             )
-        elif int(unit.get("NRestarts") or 0) >= _OFTEN:
+        elif _restarts(unit) >= _OFTEN:
             yield warning(
                 "units",
                 f"{name} has ended and been started again {unit['NRestarts']} "
@@ -56,6 +56,15 @@ def judge_units(told: Mapping[str, Mapping[str, str]]) -> Iterator[Finding]:
             )
         if unit.get("UnitFileState") == "disabled":
             yield warning("units", f"{name} does not start at boot: systemctl enable {name}")
+
+
+def _restarts(unit: Mapping[str, str]) -> int:
+    return int(unit.get("NRestarts") or 0)
+
+
+def _keeps_ending(unit: Mapping[str, str]) -> bool:
+    # systemd starts ours again without end, and says "activating" of one that waits for its next start.
+    return unit.get("ActiveState") == "activating" and _restarts(unit) >= _OFTEN
 
 
 def judge_drain(drain: Drain | None) -> Iterator[Finding]:
