@@ -3,6 +3,9 @@
 Whether a session is at work it knows itself: it reports its last activity (a kernel, a terminal, a GPU) to JupyterHub's
 own API. What passes the proxy does not count, since an open page asks again and again. And whoever does not report is
 not idle but unknown, and is left alone.
+
+How long ago that is, is measured twice, and the shorter time counts: from the node's time of day to the hub's, each of
+which may be wrong, and from when the hub first heard of it.
 """
 
 from __future__ import annotations
@@ -26,6 +29,8 @@ _log = logging.getLogger("jupyterhub.davide.idle")
 _EVERY_SECONDS = 30
 # A session reports every 5 minutes, whether it is at work or not. Two reports that are lost prove nothing.
 _FRESH_SECONDS = 15 * 60
+# Of work a session tells within a sixth of its limit, and within so many seconds (davide_session/attend.py).
+_TOLD_SECONDS = 300
 # So many minutes before the end the pages warn.
 _WARN_MINUTES = 5
 
@@ -39,11 +44,20 @@ class Report:
     heard
         When that was said, by the clock that only grows.
     last
-        When it was at work, in seconds since 1970.
+        When it was at work, in seconds since 1970, by the clock of its node.
+    moved
+        When the hub first heard of just that, by the clock that only grows.
     """
 
     heard: float
     last: float
+    moved: float
+
+
+def heard_now(before: Report | None, last: float) -> Report:
+    """Return a report that has just come, after another or as the first."""
+    now = time.monotonic()
+    return Report(now, last, before.moved if before and before.last == last else now)
 
 
 class ActivityHandler(ActivityAPIHandler):  # type: ignore[misc]
@@ -55,7 +69,7 @@ class ActivityHandler(ActivityAPIHandler):  # type: ignore[misc]
         spawners = self.find_user(user_name).spawners
         for name, told in (self.get_json_body().get("servers") or {}).items():
             last = _parse_timestamp(told["last_activity"]).replace(tzinfo=UTC).timestamp()
-            spawners[name].report = Report(time.monotonic(), last)
+            spawners[name].report = heard_now(spawners[name].report, last)
         return answer
 
 
@@ -67,8 +81,9 @@ def minutes_left(spawner: DavideSpawner) -> float | None:
         return None
     begun = spawner.orm_spawner.started
     started = begun.replace(tzinfo=UTC).timestamp() if begun else 0.0
-    idle_for = datetime.now(UTC).timestamp() - max(report.last, started)
-    return float(limit - idle_for / 60)
+    by_the_clocks = datetime.now(UTC).timestamp() - max(report.last, started)
+    since_told = time.monotonic() - report.moved + min(_TOLD_SECONDS, 60 * limit / 6)
+    return float(limit - min(by_the_clocks, since_told) / 60)
 
 
 def warned(spawner: DavideSpawner) -> int | None:

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from davide_hub import idle
-from davide_hub.idle import IdleWatch, Report, minutes_left, warned
+from davide_hub.idle import IdleWatch, Report, heard_now, minutes_left, warned
 
 LIMIT = 60
 
@@ -24,7 +24,8 @@ def clock(monkeypatch):
 def session(clock, *, idle_minutes=0.0, heard_minutes=0.0, started_minutes=600, limit=LIMIT, **more):
     """Return a session that was at work so many minutes ago, and said so."""
     now = datetime.now(UTC)
-    report = Report(clock.seconds - 60 * heard_minutes, now.timestamp() - 60 * idle_minutes)
+    worked = now.timestamp() - 60 * idle_minutes
+    report = Report(clock.seconds - 60 * heard_minutes, worked, clock.seconds - 60 * idle_minutes)
     profile = SimpleNamespace(name="one-gpu", idle_minutes=limit)
     defaults = {
         "site": SimpleNamespace(profiles=[profile]),
@@ -116,3 +117,31 @@ def test_who_is_ending_is_not_ended_again(clock, rounds):
     rounds(session(clock, idle_minutes=61, stopping="yes"))
     clock.seconds += 600
     assert rounds(session(clock, idle_minutes=71, stopping="yes")) == []
+
+
+@pytest.fixture
+def behind(clock, rounds):
+    """Return a function that lets a node report that is 90 minutes behind the hub; it says how the session ended."""
+    spawner = session(clock, report=None)
+    began, node = clock.seconds, spawner.orm_spawner.started.replace(tzinfo=UTC).timestamp() + 3600 * 8.5
+
+    def report(worked_at):
+        spawner.report = heard_now(spawner.report, node + worked_at - began)
+        return rounds(spawner)
+
+    return report
+
+
+def test_a_hub_whose_clock_is_ahead_ends_nobody_at_work(clock, behind):
+    for _ in range(40):
+        assert behind(clock.seconds) == []
+        clock.seconds += 300
+
+
+def test_a_hub_whose_clock_is_ahead_still_ends_who_does_nothing(clock, behind):
+    began = clock.seconds
+    for _ in range(11):
+        assert behind(began) == []
+        clock.seconds += 300
+    # After an hour, of which five minutes may have passed before the hub was told.
+    assert behind(began) == ["idle"]
