@@ -82,3 +82,20 @@ def test_a_session_that_is_gone_is_asked_for_until_the_hub_knows_why(hub, seat, 
     hub.slurm.end(job.number, "TIMEOUT")
     page.reload()
     expect(page.locator("#session-ended")).to_contain_text("time limit", timeout=60_000)
+
+
+def test_a_session_that_is_suspended_has_a_page_and_comes_back(hub, seat):
+    page = seat("student04")
+    hub.slurm.runs_at_once = True
+    page.goto(f"{hub.url}/hub/spawn")
+    page.get_by_role("button", name="Start").click()
+    page.wait_for_url("**/user/student04/**", timeout=60_000)
+    # So that the proxy has a connection which it keeps.
+    page.goto(f"{hub.url}/user/student04/lab")
+    page.wait_for_load_state("networkidle")
+    with hub.slurm.suspended(hub.slurm.newest("student04").number):
+        answer = page.goto(f"{hub.url}/user/student04/lab", timeout=60_000)
+        assert answer is not None
+        assert answer.status == 503
+        expect(page.locator("#session-away")).to_be_visible()
+    expect(page.locator("#session-away")).to_have_count(0, timeout=40_000)

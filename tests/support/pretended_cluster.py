@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,6 +112,18 @@ class PretendedCluster(SlurmCommands):
         server = self._servers.pop(number)
         server.kill()
         server.wait()
+
+    @contextmanager
+    def suspended(self, number: str) -> Iterator[None]:
+        """Suspend a job for a while."""
+        server, job = self._servers[number], self.jobs[number]
+        server.send_signal(signal.SIGSTOP)
+        job.state = "SUSPENDED"
+        try:
+            yield
+        finally:
+            job.state = "RUNNING"
+            server.send_signal(signal.SIGCONT)
 
     def end(self, number: str, state: str = "COMPLETED") -> None:
         """Let a job end."""
