@@ -14,7 +14,7 @@ from davide_hub.idle import warned
 from davide_hub.profiles import UnknownProfile, find_partition, find_profile, gpu_type
 from davide_hub.reasons import clock, explain
 from davide_hub.spawner import DavideSpawner
-from davide_hub.states import Phase
+from davide_hub.states import SUSPENDED, Phase
 from davide_hub.texts import text
 
 
@@ -38,6 +38,8 @@ class Shown:
         Why it waits, and when Slurm plans to start it.
     since, left, at_work
         Since when it is there, how long it may stay, and when it was last at work; in words.
+    suspended
+        Whether Slurm lets it stand still.
     idle_left
         Minutes until it is ended for doing nothing; None if that is not near.
     """
@@ -56,6 +58,7 @@ class Shown:
     since: str
     left: str
     at_work: str
+    suspended: bool = False
     idle_left: int | None = None
 
     @property
@@ -85,6 +88,7 @@ def shown(spawner: DavideSpawner, *, of_another: bool = False) -> Shown:
         since=clock(begun or spawner.asked_at) if begun or spawner.asked_at else "",
         left=left(job.ends) if state == "running" else "",
         at_work=_at_work(spawner),
+        suspended=state == "running" and job.state in SUSPENDED,
         idle_left=warned(spawner),
     )
 

@@ -14,8 +14,10 @@ _WAITING = {
     "RESV_DEL_HOLD",
     "SPECIAL_EXIT",
 }
-# RESIZING and SIGNALING are moments of a running job; SUSPENDED and STOPPED ones keep their memory.
-_RUNNING = {"RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING"}
+# They keep their memory, and do nothing.
+SUSPENDED = {"SUSPENDED", "STOPPED"}
+# RESIZING and SIGNALING are moments of a running job.
+_RUNNING = {"RUNNING", "SIGNALING", "RESIZING"} | SUSPENDED
 _ENDING = {"COMPLETING", "STAGE_OUT"}
 FINAL = {
     "BOOT_FAIL",

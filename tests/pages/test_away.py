@@ -98,4 +98,7 @@ def test_a_session_that_is_suspended_has_a_page_and_comes_back(hub, seat):
         assert answer is not None
         assert answer.status == 503
         expect(page.locator("#session-away")).to_be_visible()
+        home = page.context.new_page()
+        home.goto(f"{hub.url}/hub/home")
+        expect(home.locator("#session-running")).to_contain_text("Slurm has suspended the session", timeout=40_000)
     expect(page.locator("#session-away")).to_have_count(0, timeout=40_000)
