@@ -29,8 +29,11 @@ _log = logging.getLogger("jupyterhub.davide.reconcile")
 _EVERY_SECONDS = 15
 # Slurm is told again to end a job that still lives so long after the first time.
 _AGAIN_SECONDS = 90
-# Ending what nobody owns asks Slurm as its owner: so many of them in a round, and the rest in the next.
+# Ending what nobody owns asks Slurm as its owner, and a home that hangs is waited for: so many of them in a round, and
+# the rest in the next.
 _PER_ROUND = 3
+# What proves that a session can't be taken up. Any other refusal may be over in the next round.
+_LOST = ("gone", "not_allowed")
 
 
 class Reconciler:
@@ -54,6 +57,7 @@ class Reconciler:
         self._entries: list[LedgerEntry] = []
         self._queue_read = False
         self._told: dict[str, float] = {}
+        self._silent: dict[str, float] = {}
         self._forgotten_ends: set[str] = set()
 
     async def run(self) -> None:
@@ -90,7 +94,8 @@ class Reconciler:
         self._users = {user.name: user for user in self.app.users.values()}
         self._entries = entries
         orders = 0
-        for entry in entries:
+        # Whoever's home said nothing comes last: it may do so for long, and the others must not wait for it.
+        for entry in sorted(entries, key=lambda one: self._silent.get(one.key, 0.0)):
             # Each look into the database takes a moment, and there may be hundreds: others are served between.
             await asyncio.sleep(0)
             if orders < _PER_ROUND:
@@ -99,7 +104,9 @@ class Reconciler:
                 except (BrokerRefused, ValueError) as problem:
                     # ValueError: a server's name that JupyterHub would not have given. The others must not wait.
                     _log.warning("session %s of %s is settled later: %s", entry.key, entry.user, problem)
-        self._told = {key: when for key, when in self._told.items() if any(entry.key == key for entry in entries)}
+        keys = {entry.key for entry in entries}
+        self._told = {key: when for key, when in self._told.items() if key in keys}
+        self._silent = {key: when for key, when in self._silent.items() if key in keys}
 
     def _spawner(self, entry: LedgerEntry) -> DavideSpawner | None:
         # Every user with a session is in this mapping. A query per entry would hold up a hub with many.
@@ -135,7 +142,7 @@ class Reconciler:
             self.resumer.end(self._users[entry.user], spawner)
 
     async def _settle(self, entry: LedgerEntry) -> bool:
-        """Deal with a session that no server of the hub owns; return whether Slurm was given an order."""
+        """Deal with a session that no server of the hub owns; return whether that may have taken its time."""
         if not entry.job:
             return await self._settle_without_job(entry)
         job = await self.proof.job(entry.user, entry.key, entry.job)
@@ -214,10 +221,7 @@ class Reconciler:
         try:
             told = await self.broker.recall(entry.user, entry.key)
         except BrokerRefused as refusal:
-            if refusal.kind == "ended":
-                return False  # its user has stopped it since the ledger was read
-            _log.warning("job %s of %s can't be taken up again, so it is ended: %s", entry.job, entry.user, refusal)
-            return await self._end(entry)
+            return await self._not_taken_up(entry, refusal)
         spawner = self._spawner(entry)
         if spawner is not None and spawner.active:
             return False  # its user has pressed Start meanwhile
@@ -225,6 +229,23 @@ class Reconciler:
         adoption = Adoption(entry.key, entry.job, told["profile"], told["token"])
         self.resumer.adopt(self._user(entry.user), entry.server, adoption)
         return False
+
+    async def _not_taken_up(self, entry: LedgerEntry, refusal: BrokerRefused) -> bool:
+        """End a session that is lost for certain; leave it for a later round where nothing is proven.
+
+        Returns
+        -------
+        bool
+            Whether that may have taken its time.
+        """
+        if refusal.kind == "ended":
+            return False  # its user has stopped it since the ledger was read
+        if refusal.kind in _LOST:
+            _log.warning("job %s of %s can't be taken up again, so it is ended: %s", entry.job, entry.user, refusal)
+            return await self._end(entry)
+        _log.warning("job %s of %s is taken up later: %s", entry.job, entry.user, refusal)
+        self._silent[entry.key] = time.monotonic()
+        return True
 
     def _user(self, name: str) -> User:
         row = orm.User.find(self.app.db, name)
@@ -249,7 +270,7 @@ class Reconciler:
                 try:
                     await self.broker.claim(marked.user, marked.key, marked.job)
                 except BrokerRefused as refusal:
-                    # Forged, or of a session that was closed: not ours to touch. Or Slurm was silent just then.
+                    # Forged: not ours to touch. Or Slurm, the home or the directory was silent just then.
                     _log.warning("job %s of %s: %s", marked.job, marked.user, refusal)
-                    decided = decided and refusal.kind != "busy"
+                    decided = decided and refusal.kind == "unknown_session"
         return decided

@@ -14,7 +14,7 @@ from davide_hub.broker import owner, sessions
 from davide_hub.broker.accounts import Account
 from davide_hub.broker.ledger import Ledger
 from davide_hub.broker.mark import Marker
-from davide_hub.broker.owner import OwnersJob, SlurmRefused, SlurmSilent
+from davide_hub.broker.owner import OwnersJob, SecretsGone, SlurmRefused, SlurmSilent
 from davide_hub.broker.sessions import SessionKeeper
 from world import SITE, TOKENS, UID, USER, SlurmJob, World, age
 
@@ -161,7 +161,7 @@ class Broker:
 
     def _recall(self, _account: Account, key: str) -> str:
         if key not in self.world.secrets:
-            return ""
+            raise SecretsGone(key)
         serves = any(job.serves for job in self.world.jobs.values() if job.key == key)
         told = json.dumps({"port": 40123}) if serves else ""
         return json.dumps({"JUPYTERHUB_API_TOKEN": TOKENS[key]}) + "\n" + told + "\n"

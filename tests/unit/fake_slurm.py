@@ -9,7 +9,7 @@ from typing import Any
 
 from davide_hub.broker import owner
 from davide_hub.broker.accounts import Account
-from davide_hub.broker.owner import OwnersJob, SlurmRefused, SlurmSilent
+from davide_hub.broker.owner import HomeSilent, OwnersJob, SecretsGone, SlurmRefused, SlurmSilent
 
 
 class FakeSlurm:
@@ -22,7 +22,7 @@ class FakeSlurm:
     folders
         What lies in the homes: for each session its secrets.
     silent
-        Verbs on which Slurm does not answer.
+        Verbs on which Slurm does not answer; on `recall`, the home.
     late
         Orders that sbatch gave up on and that have not reached Slurm yet.
     refuses
@@ -81,7 +81,11 @@ class FakeSlurm:
 
     def recall(self, _account: Account, key: str) -> str:
         """Return a session's secrets."""
-        return json.dumps(self.folders[key]) + "\n\n" if key in self.folders else ""
+        if "recall" in self.silent:
+            raise HomeSilent("recall took more than 10 s")
+        if key not in self.folders:
+            raise SecretsGone(key)
+        return json.dumps(self.folders[key]) + "\n\n"
 
     def log_end(self, _account: Account, key: str) -> str:
         """Return a log."""

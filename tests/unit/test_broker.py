@@ -272,7 +272,27 @@ def test_a_link_in_the_place_of_the_secrets_is_not_followed(broker, home):
     secrets = home / ".local/share/davide-hub/ab12/environment.json"
     secrets.rename(home / "elsewhere.json")
     secrets.symlink_to(home / "elsewhere.json")
-    assert broker.answer(Recall(user="student01", session_key="ab12")).kind == "failed"
+    assert broker.answer(Recall(user="student01", session_key="ab12")).kind == "busy"
+
+
+def test_secrets_are_gone_only_where_their_folder_can_be_seen(broker, home):
+    broker.answer(SUBMIT)
+    recall = Recall(user="student01", session_key="ab12")
+    mounted = home.rename(home.with_name("elsewhere"))
+    assert broker.answer(recall).kind == "busy"
+    home.mkdir()
+    assert broker.answer(recall).kind == "busy", "the bare mount point of a home that is not mounted"
+    home.rmdir()
+    mounted.rename(home)
+    assert broker.answer(recall).ok
+    (home / ".local/share/davide-hub/ab12/environment.json").unlink()
+    assert broker.answer(recall).kind == "gone"
+
+
+def test_a_home_that_hangs_refuses_nothing_for_good(broker, monkeypatch):
+    broker.answer(SUBMIT)
+    monkeypatch.setattr(owner, "_HOME_SECONDS", 0)
+    assert broker.answer(Recall(user="student01", session_key="ab12")).kind == "busy"
 
 
 def test_the_end_of_a_log_is_read_as_the_user(broker, home):

@@ -11,7 +11,7 @@ from davide_hub.broker.accounts import Account
 from davide_hub.broker.as_user import Outcome
 from davide_hub.broker.bounded import OutOfBounds
 from davide_hub.broker.mark import Marker
-from davide_hub.broker.owner import OwnersJob, SlurmRefused, SlurmSilent
+from davide_hub.broker.owner import HomeSilent, OwnersJob, SecretsGone, SlurmRefused, SlurmSilent
 
 STUDENT = Account("student01", 6001, 6000, Path("/home/student01"), "/bin/bash")
 HEADER = "JOBID|STATE|EXEC_HOST|REASON|UID|SUBMIT_TIME|COMMENT\n"
@@ -244,15 +244,34 @@ def test_slurm_may_refuse_to_cancel(says):
 def test_a_home_that_hangs_holds_nobody_up(says):
     says(OutOfBounds("took more than 25 s"))
     assert owner.discard(STUDENT, "ab12") is False
-    assert owner.recall(STUDENT, "ab12") == ""
     assert owner.log_end(STUDENT, "ab12") == ""
 
 
 def test_what_could_not_be_read_is_nothing_and_an_administrator_finds_why(says, caplog):
     says(Outcome(in_user.CANNOT_WRITE, "half a file", "can't use it: Too many levels of symbolic links\n"))
     assert owner.discard(STUDENT, "ab12") is False
-    assert owner.recall(STUDENT, "ab12") == ""
     assert owner.log_end(STUDENT, "ab12") == ""
-    assert caplog.messages[1:] == [
+    assert caplog.messages == [
         "the log of session ab12 of student01 can't be read: \"can't use it: Too many levels of symbolic links\""
     ]
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        OutOfBounds("took more than 10 s"),
+        Outcome(in_user.CANNOT_WRITE, "", "can't use /home/student01/.local: Stale file handle\n"),
+        Outcome(-9, "{}\n", ""),
+    ],
+    ids=["hangs", "fails", "killed"],
+)
+def test_secrets_that_can_not_be_read_are_not_known_to_be_gone(says, outcome):
+    says(outcome)
+    with pytest.raises(HomeSilent):
+        owner.recall(STUDENT, "ab12")
+
+
+def test_secrets_that_are_not_in_their_folder_are_gone(says):
+    says(Outcome(in_user.SECRETS_GONE, "", ""))
+    with pytest.raises(SecretsGone):
+        owner.recall(STUDENT, "ab12")

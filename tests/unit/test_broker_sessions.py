@@ -460,10 +460,24 @@ def test_a_changed_token_is_not_taken_up(keeper, slurm):
     "text",
     ["", "{}", "[]", "null\nnull", '{"JUPYTERHUB_API_TOKEN": 7}', '{"JUPYTERHUB_API_TOKEN": "top-secret"}\n[1]', "{"],
 )
-def test_secrets_that_are_gone_or_broken_are_told(keeper, monkeypatch, text):
+def test_secrets_that_are_broken_were_changed(keeper, monkeypatch, text):
     keeper.submit(SUBMIT)
     monkeypatch.setattr(sessions.owner, "recall", lambda *_: text)
-    assert refusal(keeper.recall, RECALL).kind == "failed"
+    assert refusal(keeper.recall, RECALL).kind == "not_allowed"
+
+
+def test_secrets_that_are_gone_are_told(keeper, slurm):
+    keeper.submit(SUBMIT)
+    del slurm.folders["ab12"]
+    assert refusal(keeper.recall, RECALL).kind == "gone"
+
+
+def test_a_home_that_says_nothing_only_delays_a_recall(keeper, slurm):
+    keeper.submit(SUBMIT)
+    slurm.silent.add("recall")
+    assert refusal(keeper.recall, RECALL).kind == "busy"
+    slurm.silent.clear()
+    assert told(keeper.recall(RECALL))["token"] == "top-secret"
 
 
 @pytest.mark.parametrize("port", [-1, 65536, True, "40123"])
@@ -484,6 +498,27 @@ def test_a_marked_job_that_the_ledger_lost_is_taken_up_again(keeper, tmp_path):
     entry = keeper.ledger.find("ab12")
     assert (entry.state, entry.job, entry.profile, entry.uid) == ("submitted", "17", "one-gpu", 6001)
     assert told(keeper.recall(RECALL))["token"] == "top-secret"
+
+
+def test_a_home_that_says_nothing_only_delays_a_claim(keeper, slurm, tmp_path):
+    keeper.submit(SUBMIT)
+    keeper.ledger = Ledger(tmp_path / "a new host")
+    slurm.silent.add("recall")
+    assert refusal(keeper.claim, Claim(**WHO, job="17")).kind == "busy"
+    assert keeper.ledger.find("ab12") is None
+    slurm.silent.clear()
+    assert keeper.claim(Claim(**WHO, job="17")) == "my one"
+    assert told(keeper.recall(RECALL))["token"] == "top-secret"
+
+
+def test_a_marked_job_without_secrets_is_claimed_so_that_it_can_be_ended(keeper, slurm, tmp_path):
+    keeper.submit(SUBMIT)
+    keeper.ledger = Ledger(tmp_path / "a new host")
+    del slurm.folders["ab12"]
+    keeper.claim(Claim(**WHO, job="17"))
+    assert refusal(keeper.recall, RECALL).kind == "gone"
+    slurm.folders["ab12"] = {"JUPYTERHUB_API_TOKEN": ""}
+    assert refusal(keeper.recall, RECALL).kind == "not_allowed"
 
 
 @pytest.mark.parametrize(

@@ -121,11 +121,29 @@ def test_a_forgotten_user_is_known_again(hub):
     assert [role.name for role in row.roles] == ["user"]
 
 
-def test_a_session_without_its_secrets_is_ended(hub):
+@pytest.mark.parametrize("kind", ["gone", "not_allowed"])
+def test_a_session_without_its_secrets_is_ended(hub, kind):
     one = hub({"key": "ab12"}, job=RUNS)
-    one.broker.answers["recall"] = BrokerRefused("not_allowed", "The session's secrets were changed.")
+    one.broker.answers["recall"] = BrokerRefused(kind, "The session's secrets are gone, or were changed.")
     assert one.once() == [("recall", "ab12"), ("cancel", "ab12")]
     assert one.adopted == []
+
+
+@pytest.mark.parametrize("kind", ["busy", "failed", "unknown_session", "wrong_password"])
+def test_a_session_of_which_nothing_is_known_is_taken_up_in_the_next_round(hub, kind):
+    one = hub({"key": "ab12"}, job=RUNS)
+    one.broker.answers["recall"] = BrokerRefused(kind, "The home folder can't be read at the moment.")
+    assert one.once() == [("recall", "ab12")]
+    one.broker.answers["recall"] = RECALLED
+    assert one.once() == [("recall", "ab12")]
+    assert [what.key for _, _, what in one.adopted] == ["ab12"]
+
+
+def test_homes_that_say_nothing_do_not_hold_up_the_others(hub):
+    one = hub(*({"key": key} for key in ("a1", "b2", "c3", "d4", "e5")), job=RUNS)
+    one.broker.answers["recall"] = BrokerRefused("busy", "The home folder can't be read at the moment.")
+    assert [key for _, key in one.once()] == ["a1", "b2", "c3"]
+    assert [key for _, key in one.once()] == ["d4", "e5", "a1"]
 
 
 @pytest.mark.parametrize("state", ["submitted", "closing"])
@@ -378,9 +396,10 @@ def test_a_forged_mark_is_not_claimed_and_not_touched(hub):
     assert one.once() == []
 
 
-def test_a_claim_that_slurm_did_not_answer_is_made_again(hub):
+@pytest.mark.parametrize("kind", ["busy", "failed", "wrong_password"])
+def test_a_claim_that_was_not_decided_is_made_again(hub, kind):
     one = hub(marks=[Marked("23", "student01", HUB, "cd34")])
-    one.broker.answers["claim"] = BrokerRefused("busy", "Slurm does not answer at the moment.")
+    one.broker.answers["claim"] = BrokerRefused(kind, "Slurm, or a home, or the directory does not answer.")
     assert one.once() == [("claim", "cd34")]
     one.broker.answers["claim"] = ""
     assert one.once() == [("claim", "cd34")]

@@ -25,6 +25,8 @@ _READ_BYTES = 4096
 _ENVIRONMENT_BYTES = 256 * 1024
 # sysexits.h, EX_IOERR: not a code that Slurm's commands use.
 CANNOT_WRITE = 74
+# EX_NOINPUT: the session's folder is there, and its secrets are not.
+SECRETS_GONE = 66
 
 # --local: sessions are never another cluster's, and asking whether there are others is a question more. --all: jobs in
 # hidden partitions too. One user: squeue then asks the controller for that user's jobs only. With
@@ -63,12 +65,7 @@ def _do(verb: str, order: dict[str, Any]) -> None:
         case "discard":
             _remove(f"{_folder(order)}/{_ENVIRONMENT}")
         case "recall":
-            # A line each: both are JSON that was written without line breaks.
-            for name in (_ENVIRONMENT, _LISTENING):
-                path = f"{_folder(order)}/{name}"
-                if os.path.lexists(path):
-                    _print_end(path, _ENVIRONMENT_BYTES)
-                print(flush=True)
+            _print_kept(_folder(order))
         case "log":
             _print_end(f"{_folder(order)}/session.log", _READ_BYTES)
 
@@ -105,9 +102,25 @@ def _remove(path: str) -> None:
         os.unlink(path)
 
 
-def _print_end(path: str, size: int) -> None:
+def _print_kept(path: str) -> None:
+    """Print what a session was given, and where it listens, a line each: JSON that was written without line breaks."""
+    # Opened before its files: so one that is missing is missing there. A home that is not mounted ends here.
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        _print_end(_ENVIRONMENT, _ENVIRONMENT_BYTES, folder)
+    except FileNotFoundError:
+        sys.exit(SECRETS_GONE)
+    print(flush=True)
+    try:  # noqa: SIM105 - contextlib would have to be imported
+        _print_end(_LISTENING, _ENVIRONMENT_BYTES, folder)
+    except FileNotFoundError:
+        pass  # it does not listen yet
+    print(flush=True)
+
+
+def _print_end(path: str, size: int, folder: int | None = None) -> None:
     # A link could lead anywhere the user may read, and a pipe would keep us waiting.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
     with os.fdopen(descriptor, "rb") as file:
         file.seek(max(0, os.fstat(file.fileno()).st_size - size))
         sys.stdout.buffer.write(file.read(size))

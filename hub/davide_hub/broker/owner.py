@@ -62,6 +62,14 @@ class HomeUnusable(SlurmRefused):
     kind = "home"
 
 
+class HomeSilent(Exception):  # noqa: N818
+    """A session's folder could not be read: what lies in it is not known."""
+
+
+class SecretsGone(Exception):  # noqa: N818
+    """A session's folder was read, and its secrets are not there any more."""
+
+
 @dataclass(frozen=True)
 class OwnersJob:
     """One of a user's jobs, as Slurm shows it to the user.
@@ -214,25 +222,36 @@ def discard(account: Account, key: str) -> bool:
 
 
 def recall(account: Account, key: str) -> str:
-    """Return the file of secrets that a session was given, or nothing."""
+    """Return what lies in a session's folder: a line with its secrets, and one that tells where it listens.
+
+    Raises
+    ------
+    SecretsGone, HomeSilent
+        The first on proof only; the second if the home hangs, fails or is not mounted.
+    """
     return _read(account, "recall", key)
 
 
 def log_end(account: Account, key: str) -> str:
     """Return the last lines of a session's log, or nothing."""
-    return _read(account, "log", key)
+    try:
+        return _read(account, "log", key)
+    except HomeSilent:
+        return ""
 
 
 def _read(account: Account, verb: str, key: str) -> str:
     try:
         outcome = _run(account, {"verb": verb, "session_key": key}, _HOME_SECONDS)
-    except SlurmSilent:
-        return ""
+    except SlurmSilent as silence:
+        raise HomeSilent(str(silence)) from silence
     if outcome.code == 0:
         return outcome.out
+    if outcome.code == in_user.SECRETS_GONE:
+        raise SecretsGone(key)
     # What lies there is the user's, who may have put a link in its place.
     _log.warning("the %s of session %s of %s can't be read: %s", verb, key, account.name, ascii(_said(outcome)))
-    return ""
+    raise HomeSilent(_said(outcome))
 
 
 def _run(account: Account, order: dict[str, Any], seconds: float) -> Outcome:

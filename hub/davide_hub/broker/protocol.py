@@ -41,12 +41,13 @@ RefusalKind = Literal[
     "unknown_user",  # root names somebody of whom there is nothing to lift
     "unknown_session",  # no such session of this user
     "ended",  # the session was ended before: its key starts nothing any more
+    "gone",  # the session's folder was read, and its secrets are not there: it can't be taken up
     "unknown_profile",
     "bad_choice",  # out of the profile's bounds, or locked by the course
     "home",  # the user's home took no file of the session
     "slurm",  # Slurm said no: the sentence is Slurm's own
     "silent",  # what the hub asks Slurm about everybody's jobs: no answer, or not all of it
-    "busy",  # not now, or Slurm is silent and what happened is not known: ask again with the same key
+    "busy",  # not now, or Slurm or the home is silent and what is or happened is not known: ask again with the same key
     "bad_request",
     "failed",  # the broker itself could not
 ]

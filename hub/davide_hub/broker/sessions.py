@@ -19,7 +19,7 @@ from davide_hub.broker.keep import Tickets
 from davide_hub.broker.ledger import Entry, Ledger
 from davide_hub.broker.locks import Locks
 from davide_hub.broker.mark import Marker
-from davide_hub.broker.owner import OwnersJob, SlurmRefused, SlurmSilent, UserUnknown
+from davide_hub.broker.owner import HomeSilent, OwnersJob, SecretsGone, SlurmRefused, SlurmSilent, UserUnknown
 from davide_hub.broker.protocol import Cancel, Claim, Close, Estimate, Log, Look, Recall, RefusalKind, Submit
 from davide_hub.facts import Site
 from davide_hub.plan import Wishes, settle
@@ -35,6 +35,7 @@ _LOG_IN_AGAIN = "Your log-in is more than 24 hours old. Log out and in again, th
 _OVER = "This session has ended, and its user's log-in is more than 24 hours old: log in again to see it."
 _NO_DIRECTORY = "The cluster's directory of accounts does not answer at the moment."
 _SILENT = "Slurm does not answer at the moment. Try again in a few minutes."
+_NO_HOME = "The home folder can't be read at the moment. Try again in a few minutes."
 
 
 class Refused(Exception):  # noqa: N818 - it is what it says
@@ -275,17 +276,19 @@ class SessionKeeper:
         entry = self._entry(request.session_key, request.user)
         if entry.state in ("closing", "closed"):
             raise Refused("ended", "This session was ended already.")
-        kept = _kept(owner.recall(_account(entry), entry.key))
-        if not kept.token:
-            raise Refused("failed", "The session's secrets are gone, so it can't be taken up again.")
-        if hashlib.sha256(kept.token.encode()).hexdigest() != entry.token_digest:
+        try:
+            kept = _recalled(_account(entry), entry.key)
+        except SecretsGone:
+            raise Refused("gone", "The session's secrets are gone, so it can't be taken up again.") from None
+        if not kept.token or hashlib.sha256(kept.token.encode()).hexdigest() != entry.token_digest:
             raise Refused("not_allowed", "The session's secrets were changed, so it can't be taken up again.")
         return json.dumps({"token": kept.token, "profile": entry.profile, "port": kept.port})
 
     def claim(self, request: Claim) -> str:
         """Write a job that carries our mark into the ledger, from what Slurm and the session's folder say.
 
-        A session that was closed stays so: where it has a job all the same, that is ended.
+        A session that was closed stays so: where it has a job all the same, that is ended. One whose secrets are gone
+        is written down too, and can't be recalled: so the hub ends it.
         """
         with self._locks.of(request.session_key):
             account = find_account(request.user)
@@ -297,7 +300,10 @@ class SessionKeeper:
             marks = {job.number: self.marker.session_of(job.comment, job.uid) for job in self._owners_jobs(account)}
             if marks.get(request.job) != request.session_key:
                 raise Refused("unknown_session", f"Job {request.job} does not carry the mark of that session.")
-            kept = _kept(owner.recall(account, request.session_key))
+            try:
+                kept = _recalled(account, request.session_key)
+            except SecretsGone:
+                kept = _Kept()
             entry = Entry(
                 request.session_key,
                 account.name,
@@ -391,6 +397,14 @@ class _Kept:
     server: str = ""
     profile: str = ""
     port: int = 0
+
+
+def _recalled(account: Account, key: str) -> _Kept:
+    """Return what lies in a session's folder; raises `SecretsGone`. A home that says nothing proves nothing."""
+    try:
+        return _kept(owner.recall(account, key))
+    except HomeSilent as silence:
+        raise Refused("busy", _NO_HOME) from silence
 
 
 def _kept(text: str) -> _Kept:
