@@ -456,9 +456,19 @@ def test_a_changed_token_is_not_taken_up(keeper, slurm):
     assert refusal(keeper.recall, RECALL).kind == "not_allowed"
 
 
+BROKEN = [
+    "",
+    "{}",
+    "[]",
+    "null\nnull",
+    '{"JUPYTERHUB_API_TOKEN": 7}',
+    '{"JUPYTERHUB_API_TOKEN": "top-secret"}\n[1]',
+    "{",
+]
+
+
 @pytest.mark.parametrize(
-    "text",
-    ["", "{}", "[]", "null\nnull", '{"JUPYTERHUB_API_TOKEN": 7}', '{"JUPYTERHUB_API_TOKEN": "top-secret"}\n[1]', "{"],
+    "text", [*BROKEN, '{"JUPYTERHUB_API_TOKEN": "\\ud800"}', 100_000 * "["], ids=range(len(BROKEN) + 2)
 )
 def test_secrets_that_are_broken_were_changed(keeper, monkeypatch, text):
     keeper.submit(SUBMIT)

@@ -412,10 +412,13 @@ def _kept(text: str) -> _Kept:
         environment, listening = (json.loads(line or "{}") for line in (text + "\n\n").split("\n")[:2])
         token, server = environment["JUPYTERHUB_API_TOKEN"], environment.get("JUPYTERHUB_SERVER_NAME", "")
         profile, port = environment.get("DAVIDE_PROFILE", ""), listening.get("port", 0)
-    except (ValueError, KeyError, TypeError, AttributeError):
+        # JSON has halves of characters, too, which nobody can send on.
+        longest = max(len(one.encode()) for one in (token, server, profile))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return _Kept()
-    texts = all(isinstance(one, str) and len(one) <= 1024 for one in (token, server, profile))
-    return _Kept(token, server, profile, port) if texts and type(port) is int and 0 <= port < 65536 else _Kept()
+    if longest > 1024 or type(port) is not int or not 0 <= port < 65536:
+        return _Kept()
+    return _Kept(token, server, profile, port)
 
 
 def _rank(job: OwnersJob) -> tuple[bool, bool, int]:
