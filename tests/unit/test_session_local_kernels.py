@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from davide_session.leases import Lease, Leases
@@ -84,6 +85,18 @@ class Notebook:
     def restart(self):
         return self._session.request("POST", f"/api/kernels/{self.kernel}/restart")
 
+    def kill(self):
+        """Kill the kernel, and return the number of its process once the session has seen its end."""
+        pid = int(self.run(PID))
+        os.kill(pid, signal.SIGKILL)
+
+        def is_seen():
+            held(self._session)  # which looks for kernels that have ended
+            return not Path(f"/proc/{pid}").exists()
+
+        wait_for(is_seen)
+        return pid
+
     def close(self):
         return self._session.request("DELETE", f"/api/sessions/{self.id}")
 
@@ -150,11 +163,9 @@ def test_four_notebooks_hold_four_gpus_and_the_fifth_is_told(session, notebook):
     }
 
 
-def test_a_kernel_killed_gives_its_gpu_back_at_once_and_comes_back_with_one(session, notebook):
+def test_a_kernel_killed_comes_back_with_its_gpu(session, notebook):
     killed, other = notebook("killed.ipynb"), notebook("other.ipynb")
-    gpu, pid = killed.run(SEEN), int(killed.run(PID))
-    os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: "killed.ipynb" not in held(session), 1)
+    gpu, pid = killed.run(SEEN), killed.kill()
     # Jupyter starts it again by itself.
     wait_for(lambda: held(session).get("killed.ipynb") == [gpu])
     assert killed.run(SEEN) == gpu
@@ -162,11 +173,17 @@ def test_a_kernel_killed_gives_its_gpu_back_at_once_and_comes_back_with_one(sess
     assert held(session)["other.ipynb"] == [other.run(SEEN)]
 
 
-def test_a_killed_kernel_whose_gpu_was_taken_comes_back_without_and_the_page_knows(session, notebook):
+def test_a_killed_kernel_gives_its_gpu_to_whoever_is_quick_and_comes_back_without_and_the_page_knows(session, notebook):
     four = [notebook(f"{name}.ipynb") for name in "abcd"]
-    os.kill(int(four[0].run(PID)), signal.SIGKILL)
-    wait_for(lambda: "a.ipynb" not in held(session), 1)
-    assert notebook("quick.ipynb").run(SEEN) == "0"
+
+    def taken():
+        # Jupyter looks for dead kernels every 3 s: if that was just now, this one has its GPU back, and dies again.
+        if "a.ipynb" in held(session):
+            four[0].kill()
+        quick = notebook("quick.ipynb")
+        return quick if quick.id else None
+
+    assert wait_for(taken, 60).run(SEEN) == "0"
     wait_for(lambda: held(session).get("a.ipynb") == [])
     assert four[0].run(SEEN) == ""
     rows = session.ask("/davide/facts").json()["leases"]["held"]

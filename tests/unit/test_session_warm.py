@@ -275,7 +275,8 @@ def test_interrupt_restart_and_a_kill_are_as_ever(session, notebook):
     assert again != pid
     assert not runs(int(pid))
     os.kill(int(again), signal.SIGKILL)
-    wait_for(lambda: lease_of(session, "mine.ipynb") is None, 2)
+    wait_for(lambda: not runs(int(again)))
+    # Jupyter starts it again by itself.
     wait_for(lambda: lease_of(session, "mine.ipynb") == ["0"])
     assert mine.run(WARMTH) == "True"
     assert mine.run(PID) != again
