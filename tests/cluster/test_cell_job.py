@@ -86,7 +86,7 @@ def queue(cluster):
 
 def left(cluster, wait_for):
     """Wait until nothing of the student's is in the queue, and no process of a cell on a node."""
-    wait_for(lambda: not queue(cluster), "the queue to be empty", 45)
+    wait_for(lambda: not queue(cluster), "the queue to be empty", 90)
     for node in ("gpu01", "gpu02"):
         assert cluster.run(node, f"pgrep -u {STUDENT} -f davide_course.cell").stdout == ""
 
@@ -160,9 +160,9 @@ open("late", "w").write('''#!/bin/bash\nset -- {{}} "$@"\n{late}\n'''.format(rea
 os.chmod("late", 0o755)
 os.environ["DAVIDE_LAUNCH"] = os.path.abspath("late")
 """
-    (_, cell) = notebook(cluster, {"run": code}, {"run": f"%%davide --nodes 2 --tasks 2 --patience 8\n{WAITS}"})
-    assert "rank 1 on gpu02 did not start within 8 s, so the job was ended, with those that had" in cell["error"]
-    assert cell["ended"] - cell["began"] < 30  # with the time that Slurm took to start it
+    (_, cell) = notebook(cluster, {"run": code}, {"run": f"%%davide --nodes 2 --tasks 2 --patience 20\n{WAITS}"})
+    assert "rank 1 on gpu02 did not start within 20 s, so the job was ended, with those that had" in cell["error"]
+    assert cell["ended"] - cell["began"] < 90  # with the time that Slurm took to start it
     left(cluster, wait_for)
 
 
@@ -209,11 +209,13 @@ def test_job_that_somebody_else_cancels_says_so(cluster, wait_for):
     left(cluster, wait_for)
 
 
-def test_what_slurm_refuses_and_what_the_site_has_not(cluster):
+def test_what_slurm_refuses_and_what_the_site_has_not(cluster, wait_for):
     (refused, large) = notebook(
         cluster, {"run": "%%davide --partition nowhere\nx = 1"}, {"run": "%%davide --nodes 3\nx = 1"}
     )
     assert "Slurm refused the job" in refused["error"]
     assert "This site's partitions: dvd_usr_prod" in refused["error"]
     assert "the partition dvd_usr_prod has 2; take 1 to 2" in large["error"]
-    assert queue(cluster) == []
+    # The allocation that the notebook ran in is listed until its node is cleaned up.
+    assert not [job for job in queue(cluster) if job.startswith("cell-")]
+    left(cluster, wait_for)

@@ -16,7 +16,7 @@ from fake_jobs import FakeJobs
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
 
-PREPARE = "%load_ext davide_course.cell\nfrom davide_course.cell import magic\nmagic.PARENT_SECONDS = 3.0"
+PREPARE = "%load_ext davide_course.cell\nfrom davide_course.cell import magic\nmagic.PARENT_SECONDS = 6.0"
 WAITS = """%%davide --tasks 2
 import os, time
 open('pid-' + os.environ['DAVIDE_RANK'], 'w').write(str(os.getpid()))
@@ -62,7 +62,7 @@ class Kernel:
         return [int(path.read_text()) for path in paths]
 
 
-def soon(what: Callable[[], Any], seconds: float = 20) -> Any:
+def soon(what: Callable[[], Any], seconds: float = 60) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := what()):
         assert time.monotonic() < deadline, "waited in vain"
