@@ -51,6 +51,11 @@ def run(code, seconds=120):
     reply = client.execute_interactive(code, output_hook=hook, timeout=seconds, allow_stdin=False)
     return "".join(text).strip()
 
+def begin(code):
+    client.execute("print('begun', flush=True); " + code)
+    while "begun" not in client.get_iopub_msg(timeout=120)["content"].get("text", ""):
+        pass
+
 def answer(seconds):
     while (message := client.get_shell_msg(timeout=seconds))["msg_type"] != "execute_reply":
         pass
@@ -74,8 +79,7 @@ look = json.loads(run(LOOK))
 tell(seconds=time.monotonic() - began, kernel=manager.kernel_id, **look)
 if scene == "gpu":
     run("x = 1")
-    client.execute("import time; time.sleep(120)")
-    time.sleep(1)
+    begin("import time; time.sleep(120)")
     manager.interrupt_kernel()
     tell(interrupted=answer(30))
     manager.restart_kernel()
@@ -93,8 +97,7 @@ elif scene == "idle":
     run(said[said.index("%run"):].splitlines()[0])
     tell(again=run("import os; print(a + 1, os.environ['SLURM_JOB_ID'])"))
 else:
-    client.execute("import time; time.sleep(600)")
-    time.sleep(1)
+    begin("import time; time.sleep(600)")
     if scene == "scancel":
         subprocess.run(["scancel", look["job"]], check=True)
     tell(running=True)

@@ -121,6 +121,12 @@ def run(client, code, seconds=60):
     return reply["content"]["status"], "".join(out)
 
 
+def begin(client, code):
+    """Send a cell, and return once it is at work."""
+    client.execute(f"print('begun', flush=True)\n{code}")
+    next_text(client, "begun")
+
+
 def answer(client, seconds=60):
     """Return what the next answer to a cell says."""
     deadline = time.monotonic() + seconds
@@ -173,8 +179,7 @@ def test_large_data_goes_both_ways(client):
 
 
 def test_interrupt_reaches_the_kernel(manager, client):
-    client.execute("import time\ntime.sleep(60)")
-    time.sleep(0.5)
+    begin(client, "import time\ntime.sleep(60)")
     manager.interrupt_kernel()
     assert answer(client)["ename"] == "KeyboardInterrupt"
     assert run(client, "1 + 1") == ("ok", "2")
@@ -223,8 +228,7 @@ def test_shutdown_empties_the_queue_and_leaves_nothing(slurm, manager, client, w
 
 
 def test_a_cell_is_told_that_its_job_was_cancelled(slurm, manager, client):
-    client.execute("import time\ntime.sleep(60)")
-    time.sleep(0.3)
+    begin(client, "import time\ntime.sleep(60)")
     subprocess.run(["scancel", "--", "1001"], check=True)
     reply = answer(client)
     assert reply["evalue"] == (
@@ -249,8 +253,7 @@ def test_a_cell_is_told_that_its_job_was_cancelled(slurm, manager, client):
     ],
 )
 def test_a_cell_is_told_how_its_job_ended(slurm, client, state, said):
-    client.execute("import time\ntime.sleep(60)")
-    time.sleep(0.3)
+    begin(client, "import time\ntime.sleep(60)")
     slurm.end("1001", state)
     assert said in answer(client)["evalue"]
 
@@ -258,8 +261,7 @@ def test_a_cell_is_told_how_its_job_ended(slurm, client, state, said):
 def test_a_cell_is_told_that_its_node_is_silent_and_then_that_it_failed(slurm, client, monkeypatch):
     monkeypatch.setattr(front, "_SILENT_SECONDS", 1)
     monkeypatch.setattr(link, "SILENCE_SECONDS", 2)
-    client.execute("import time\ntime.sleep(60)")
-    time.sleep(0.3)
+    begin(client, "import time\ntime.sleep(60)")
     slurm.freeze("1001")
     assert next_text(client, "node01, where this kernel runs, does not answer")
     # Silence is no proof: the job is still there.
@@ -273,8 +275,7 @@ def test_a_node_that_answers_again_goes_on_where_it_was(slurm, client, monkeypat
     monkeypatch.setattr(front, "_SILENT_SECONDS", 1)
     monkeypatch.setattr(link, "SILENCE_SECONDS", 2)
     run(client, "x = 41")
-    client.execute("import time\ntime.sleep(3)\nx += 1")
-    time.sleep(0.3)
+    begin(client, "import time\ntime.sleep(3)\nx += 1")
     slurm.freeze("1001")
     assert next_text(client, "does not answer")
     for process in slurm.jobs["1001"].processes:
