@@ -56,10 +56,23 @@ class PythonKernel(jupyter_kernel_test.KernelTests):  # type: ignore[misc]
         cls.kc.iopub_channel.get_msg = patient
 
     def flush_channels(self) -> None:
-        """Take what is left of earlier questions; here nothing may be to come."""
+        """Take what is left of earlier questions; once the kernel has answered another one, nothing is to come."""
+        asked = self.kc.kernel_info()
+        while self._next(self.kc.shell_channel)["parent_header"].get("msg_id") != asked:
+            pass
+        while (message := self._next(self.kc.iopub_channel))["content"].get("execution_state") != "idle" or (
+            message["parent_header"].get("msg_id") != asked
+        ):
+            pass
         type(self).is_patient = False
         super().flush_channels()
         type(self).is_patient = True
+
+    @staticmethod
+    def _next(channel: Any) -> Any:
+        message = channel.get_msg(timeout=PATIENCE_SECONDS)
+        jupyter_kernel_test.validate_message(message)
+        return message
 
     def history_helper(self, execute_first: Any, timeout: float | None = None, **asked: Any) -> dict[str, Any]:
         """Ask for history. In a range IPython calls the present session 0, in plain kernels too; the suite does not."""
