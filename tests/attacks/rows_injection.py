@@ -24,7 +24,7 @@ def line_for_slurm(scene: Scene, evil: bool) -> Outcome:
         try:
             path = scene.mallory.server_path(NAME)
             reply = scene.web(scene.mallory, "POST", path, json={"profile": profile})
-            jobs = scene.slurm.jobs_of(scene.mallory.name)
+            jobs = scene.soon(evil, lambda: scene.slurm.jobs_of(scene.mallory.name))
             told = scene.output(CONTROLLER, f"scontrol show job {jobs[-1].number}") if jobs else ""
             return Outcome("OverSubscribe=NO" in told if evil else bool(told), heard(reply))
         finally:
@@ -34,12 +34,15 @@ def line_for_slurm(scene: Scene, evil: bool) -> Outcome:
 def text_for_a_shell(scene: Scene, evil: bool) -> Outcome:
     """Wants root's shell on the hub's host to read a profile's name (command injection)."""
     profile = f"no-gpu;touch {WITNESS};" if evil else "no-gpu"
+
+    def has_reached() -> bool:
+        return scene.run(HUB, f"rm {WITNESS}").returncode == 0 if evil else bool(scene.mallory.server(NAME))
+
     with scene.closed_queue():
         try:
             path = scene.mallory.server_path(NAME)
             reply = scene.web(scene.mallory, "POST", path, json={"profile": profile})
-            seen = scene.run(HUB, f"rm {WITNESS}").returncode == 0
-            return Outcome(seen if evil else bool(scene.mallory.server(NAME)), heard(reply))
+            return Outcome(scene.soon(evil, has_reached), heard(reply))
         finally:
             scene.end(scene.mallory, NAME)
 

@@ -128,8 +128,8 @@ def more_sessions(scene: Scene, evil: bool) -> Outcome:
         try:
             for name in names:
                 reply = scene.web(scene.mallory, "POST", scene.mallory.server_path(name), json=GOOD)
-            jobs = scene.slurm.jobs_of(scene.mallory.name)
-            return Outcome(len(jobs) == len(names), heard(reply))
+            reached = scene.soon(evil, lambda: len(scene.slurm.jobs_of(scene.mallory.name)) == len(names))
+            return Outcome(reached, heard(reply))
         finally:
             for name in names:
                 scene.end(scene.mallory, name)
@@ -144,12 +144,15 @@ def sessions_at_once(scene: Scene, evil: bool) -> Outcome:
     def start(name: str) -> str:
         return heard(scene.web(scene.mallory, "POST", scene.mallory.server_path(name), json=GOOD))
 
+    def has_reached() -> bool:
+        jobs = scene.slurm.jobs_of(scene.mallory.name)
+        return len(jobs) > limit if evil else len(jobs) == limit
+
     with scene.closed_queue():
         try:
             with ThreadPoolExecutor(len(names)) as pool:
                 answers = sorted(pool.map(start, names))
-            jobs = scene.slurm.jobs_of(scene.mallory.name)
-            return Outcome(len(jobs) > limit if evil else len(jobs) == limit, " / ".join(answers))
+            return Outcome(scene.soon(evil, has_reached), " / ".join(answers))
         finally:
             for name in names:
                 scene.end(scene.mallory, name)

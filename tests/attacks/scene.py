@@ -7,10 +7,10 @@ import re
 import shlex
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import requests
 import yaml
@@ -27,6 +27,10 @@ HUB_ACCOUNT = "davide-hub"
 DATABASE = "/var/lib/davide-hub/jupyterhub.sqlite"
 FOLDER = ".local/share/davide-hub"
 _JOURNAL_SECONDS = 5
+# The hub answers a start after a second, whether or not Slurm has taken the job by then.
+_SLURM_SECONDS = 15
+
+_T = TypeVar("_T")
 
 ASK_BROKER = """
 import socket, sys
@@ -146,6 +150,13 @@ class Scene:
             if time.monotonic() > deadline:
                 return ""
             time.sleep(0.3)
+
+    def soon(self, evil: bool, what: Callable[[], _T]) -> _T:
+        """Return what is found; where an attempt is to reach its aim, wait a while for that."""
+        if self.is_weak or not evil:
+            with suppress(AssertionError):
+                return wait_for(what, "the aim", _SLURM_SECONDS)
+        return what()
 
     # -- the hub
 

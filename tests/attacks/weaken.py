@@ -134,7 +134,7 @@ def restart(scene: Scene) -> None:
     """Restart broker and hub, and wait until the hub answers."""
     scene.output(HUB, "systemctl daemon-reload && systemctl restart davide-broker jupyterhub", 120)
     try:
-        wait_for(scene.hub_answers, "the hub to answer", 30)
+        wait_for(scene.hub_answers, "the hub to answer", 60)
     except AssertionError as error:
         # A weakness that can't be loaded, most likely.
         told = scene.output(HUB, "journalctl --quiet --output=cat -n 30 -u davide-broker -u jupyterhub")
