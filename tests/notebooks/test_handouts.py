@@ -16,9 +16,11 @@ def cluster() -> Iterator[OnCluster]:
     found.shell(f"rm -rf {found.folder}")
 
 
-def test_a_student_gets_the_lessons_within_a_second(cluster: OnCluster) -> None:
+def test_a_student_gets_the_lessons_for_less_than_a_second_of_work(cluster: OnCluster) -> None:
     said = cluster.as_student(f"{{ time -p {cluster.sync} {cluster.folder}/course; }} 2>&1")
-    assert float(said.split("real")[1].split()[0]) < 1
+    # The time by the clock would be that of whatever else runs here.
+    work = dict(line.split() for line in said.splitlines()[-3:])
+    assert float(work["user"]) + float(work["sys"]) < 1
     handed_out = cluster.shell(f"cd {cluster.software}/handouts && sha256sum *.ipynb")
     assert cluster.shell(f"cd {cluster.folder}/course && sha256sum *.ipynb") == handed_out
     assert cluster.shell(f"stat -c %U {cluster.folder}/course/*.ipynb").split() == [STUDENT] * handed_out.count("\n")
