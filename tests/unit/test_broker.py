@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pamela
 import pytest
-from davide_hub.broker import accounts, as_user, owner, server, sessions, verbs
+from davide_hub.broker import accounts, as_user, directory, owner, server, sessions, verbs
 from davide_hub.broker.accounts import Account, NotAllowed, WrongPassword
 from davide_hub.broker.client import BrokerClient, BrokerRefused, BrokerUnreachable, LedgerEntry
 from davide_hub.broker.keep import Tickets
@@ -484,11 +484,42 @@ def test_a_right_password_of_an_account_that_is_closed_is_told_so(broker, pam, m
 def test_only_members_of_the_sites_group_get_a_ticket(broker, pam, monkeypatch):
     pam(0)
     monkeypatch.setattr(verbs, "check_membership", accounts.check_membership)
-    monkeypatch.setattr(accounts.grp, "getgrnam", lambda _n: type("G", (), {"gr_gid": 424242}))
+    monkeypatch.setattr(directory, "gid_of_group", lambda _name: 424242)
+    monkeypatch.setattr(directory, "_services", lambda *_: [])
     monkeypatch.setattr(os, "getgrouplist", lambda _n, gid: [gid])
     refusal = login(broker)
     assert refusal.kind == "not_allowed"
     assert "not in the group davide" in refusal.sentence
+
+
+@pytest.mark.parametrize("silent", ["group", "memberships"])
+def test_a_directory_that_does_not_tell_who_is_a_member_is_asked_again(broker, pam, monkeypatch, silent):
+    pam(0)
+    for module in (verbs, sessions):
+        monkeypatch.setattr(module, "check_membership", accounts.check_membership)
+    if silent == "memberships":
+        monkeypatch.setattr(directory, "gid_of_group", lambda _name: 424242)
+    else:
+        monkeypatch.setattr(directory, "_ask", lambda *_: None)
+    monkeypatch.setattr(directory, "_services", lambda *_: ["made_up"])
+    monkeypatch.setattr(directory, "_status", lambda *_: -1)
+    monkeypatch.setattr(os, "getgrouplist", lambda _n, gid: [gid])
+    broker.tickets.give("student01", os.getuid())
+    for refusal in (login(broker), broker.answer(SUBMIT)):
+        assert refusal.kind == "busy"  # the hub tries a Start again
+        assert "directory of accounts does not answer" in refusal.sentence
+    # Whose first group it is, needs no answer.
+    monkeypatch.setattr(directory, "gid_of_group", lambda _name: os.getgid())
+    assert isinstance(login(broker), Answer)
+
+
+def test_a_group_that_is_nowhere_is_for_the_administrators(broker, pam, monkeypatch):
+    pam(0)
+    monkeypatch.setattr(verbs, "check_membership", accounts.check_membership)
+    monkeypatch.setattr(directory, "gid_of_group", lambda _name: None)
+    refusal = login(broker)
+    assert refusal.kind == "failed"
+    assert "knows no group davide" in refusal.sentence
 
 
 @pytest.mark.parametrize("name", ["root", "daemon", "nobody", "no-such-user"])
@@ -499,7 +530,7 @@ def test_system_accounts_do_not_exist_here(name):
 
 def test_an_account_without_a_shell_may_not_log_in(monkeypatch):
     me = Account(getpass.getuser(), os.getuid(), os.getgid(), Path("/"), "/usr/sbin/nologin")
-    monkeypatch.setattr(accounts.grp, "getgrnam", lambda _n: type("G", (), {"gr_gid": os.getgid()}))
+    monkeypatch.setattr(directory, "gid_of_group", lambda _name: os.getgid())
     with pytest.raises(NotAllowed, match="may not log in"):
         accounts.check_membership(me, "davide")
 

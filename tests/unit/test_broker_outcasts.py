@@ -239,7 +239,7 @@ def test_a_whole_course_that_leaves_the_group_is_believed(broker):
 @pytest.fixture
 def accounts(monkeypatch):
     """Return what the directory says, to be changed: an exception is raised."""
-    says = {"user": 2000, "group": 2000, "list": [2000], "closed": "", "pam": None}
+    says = {"user": 2000, "group": 2000, "list": [2000], "membership": 0, "closed": "", "pam": None}
 
     def of(name):
         def say(*_arguments, **_more):
@@ -252,7 +252,9 @@ def accounts(monkeypatch):
     monkeypatch.setattr(directory, "gid_of_user", of("user"))
     monkeypatch.setattr(directory, "gid_of_group", of("group"))
     monkeypatch.setattr(directory, "closed", of("closed"))
-    monkeypatch.setattr(standing.os, "getgrouplist", of("list"))
+    monkeypatch.setattr(directory.os, "getgrouplist", of("list"))
+    monkeypatch.setattr(directory, "_services", lambda *_: ["made_up"])
+    monkeypatch.setattr(directory, "_membership_status", of("membership"))
     monkeypatch.setattr(standing.pamela, "check_account", of("pam"))
     return says
 
@@ -269,6 +271,11 @@ def pam_error(number):
         ({}, "good", ""),
         ({"user": None}, "refused", "There is no account ann any more."),
         ({"list": [100]}, "refused", "not in the group davide"),
+        ({"list": [100], "membership": 1}, "refused", "not in the group davide"),
+        ({"list": [100], "membership": -1}, "unknown", ""),
+        ({"list": [100], "membership": -2}, "unknown", ""),
+        ({"list": [100], "membership": OSError()}, "unknown", ""),
+        ({"membership": -1}, "good", ""),
         ({"closed": "locked"}, "refused", "is locked"),
         ({"closed": "expired"}, "refused", "has expired"),
         ({"pam": pam_error(7)}, "unknown", ""),
@@ -299,68 +306,20 @@ def test_a_directory_that_falls_silent_in_between_removes_nobody_from_a_group(ac
     assert standing.look("ann", "davide", "davide-hub") == UNKNOWN
 
 
-def test_the_c_library_tells_none_from_silence(monkeypatch):
-    assert directory.gid_of_user("root") == 0
-    assert directory.gid_of_user("nobody-of-that-name") is None
-    assert directory.gid_of_group("nobody-of-that-name") is None
-
-    class Call:
-        restype = None
-
-        def __call__(self, *_arguments):
-            return 111  # ECONNREFUSED, as from a directory service that is not running
-
-    monkeypatch.setattr(directory.ctypes, "CDLL", lambda *_, **__: SimpleNamespace(getpwnam_r=Call()))
-    with pytest.raises(directory.Silent, match="Connection refused"):
-        directory.gid_of_user("root")
+def test_a_list_made_while_the_directory_was_away_is_made_once_more(accounts, monkeypatch):
+    lists = iter([[100], [100, 2000]])
+    monkeypatch.setattr(directory.os, "getgrouplist", lambda *_: next(lists))
+    assert standing.look("ann", "davide", "davide-hub") == GOOD
 
 
-@pytest.mark.parametrize(
-    ("password", "expires", "how"),
-    [
-        (b"$6$salt$hash", -1, ""),
-        (b"$6$salt$hash", 99999, ""),
-        (b"$6$salt$hash", 1, "expired"),
-        (b"!$6$salt$hash", -1, "locked"),
-        (b"!", -1, ""),
-        (b"!!", -1, ""),
-        (b"!*", -1, ""),
-        (b"*", -1, ""),
-        (None, -1, ""),
-    ],
-)
-def test_a_shadow_entry_says_whether_an_account_was_closed(monkeypatch, password, expires, how):
-    monkeypatch.setattr(directory, "_ask", lambda *_: SimpleNamespace(password=password, expires=expires))
-    assert directory.closed("ann") == how
-    monkeypatch.setattr(directory, "_ask", lambda *_: None)
-    assert directory.closed("ann") == ""
-
-
-@pytest.mark.parametrize(("status", "silent"), [(1, True), (0, False), (-1, True), (-2, True)])
-def test_one_service_that_is_out_of_reach_makes_an_absence_unknown(monkeypatch, status, silent):
-    class Module:
-        restype = None
-
-        def __call__(self, *_arguments):
-            return status
-
-    load = directory.ctypes.CDLL
-    module = SimpleNamespace(_nss_made_up_getpwnam_r=Module())
-    monkeypatch.setattr(directory.ctypes, "CDLL", lambda name, **more: load(name, **more) if name is None else module)
-    monkeypatch.setattr(directory, "_services", lambda: ["made_up"])
-    if silent:
-        with pytest.raises(directory.Silent):
-            directory.gid_of_user("nobody-of-that-name")
-    else:
-        assert directory.gid_of_user("nobody-of-that-name") is None
-    assert directory.gid_of_user("root") == 0
-
-
-def test_the_services_are_those_that_can_hold_peoples_accounts(tmp_path, monkeypatch):
-    file = tmp_path / "nsswitch.conf"
-    file.write_text("# passwd: none\npasswd:  files [NOTFOUND=continue] sss systemd # a comment\ngroup: x\n")
-    monkeypatch.setattr(directory, "NSSWITCH", file)
-    assert directory._services() == ["sss"]
+def test_a_directory_that_does_not_tell_memberships_turns_nobody_out(broker, accounts):
+    broker.tickets.give("ann", 3001)
+    broker.watch.look = lambda users: {user: standing.look(user, "davide", "davide-hub") for user in users}
+    accounts.update({"list": [100], "membership": -1})
+    broker.watch.once()
+    broker.watch.once()
+    assert told(broker) == []
+    assert broker.answer(Ticket(user="ann")).value == "yes"
 
 
 def test_the_look_is_a_child_that_answers_for_everybody():

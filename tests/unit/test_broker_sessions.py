@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from davide_hub.broker import owner, sessions
-from davide_hub.broker.accounts import Account, WrongPassword
+from davide_hub.broker.accounts import NO_DIRECTORY, Account, WrongPassword
 from davide_hub.broker.keep import Tickets
 from davide_hub.broker.ledger import Entry, Ledger
 from davide_hub.broker.mark import Marker
@@ -135,7 +135,7 @@ def silent_directory(_name):
 def test_while_the_directory_is_silent_a_start_waits(keeper, slurm, monkeypatch):
     monkeypatch.setattr(sessions, "find_account", silent_directory)
     refused = refusal(keeper.submit, SUBMIT)
-    assert (refused.kind, refused.sentence) == ("busy", sessions._NO_DIRECTORY)
+    assert (refused.kind, refused.sentence) == ("busy", NO_DIRECTORY)
     assert slurm.ordered == []
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import grp
-import os
 import pwd
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +10,8 @@ from pathlib import Path
 import pamela
 
 from davide_hub.broker import directory
+
+NO_DIRECTORY = "The cluster's directory of accounts does not answer at the moment. Try again in a minute."
 
 # Below are the system's own accounts (login.defs: UID_MIN).
 _FIRST_UID = 1000
@@ -118,12 +118,15 @@ def check_membership(account: Account, group: str) -> None:
     ------
     NotAllowed
         If not; with the group's name, so that support knows what to do.
+    CannotTell
+        If there is no such group.
+    directory.Silent
+        If the directory does not answer for all that must be known.
     """
-    try:
-        members = grp.getgrnam(group).gr_gid
-    except KeyError:
-        raise CannotTell(f"this host knows no group {group}") from None
-    if members not in os.getgrouplist(account.name, account.gid):
+    members = directory.gid_of_group(group)
+    if members is None:
+        raise CannotTell(f"this host knows no group {group}")
+    if not directory.belongs(account.name, account.gid, group, members):
         raise NotAllowed(not_in_group(account.name, group))
     if Path(account.shell).name in _NO_LOGIN_SHELLS:
         raise NotAllowed(f"Your account {account.name} may not log in to the cluster: ask its support.")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from davide_hub.broker import owner
-from davide_hub.broker.accounts import Account, WrongPassword, check_membership, find_account
+from davide_hub.broker.accounts import NO_DIRECTORY, Account, WrongPassword, check_membership, find_account
 from davide_hub.broker.as_user import session_log
 from davide_hub.broker.keep import Tickets
 from davide_hub.broker.ledger import Entry, Ledger
@@ -33,7 +33,6 @@ _LATE_SECONDS = 60
 
 _LOG_IN_AGAIN = "Your log-in is more than 24 hours old. Log out and in again, then start the session."
 _OVER = "This session has ended, and its user's log-in is more than 24 hours old: log in again to see it."
-_NO_DIRECTORY = "The cluster's directory of accounts does not answer at the moment."
 _SILENT = "Slurm does not answer at the moment. Try again in a few minutes."
 _NO_HOME = "The home folder can't be read at the moment. Try again in a few minutes."
 
@@ -151,7 +150,7 @@ class SessionKeeper:
         except WrongPassword:
             # Whoever holds a ticket had an account when they logged in: so it is the directory that fails.
             if self.tickets.holds(request.user, None):
-                raise Refused("busy", _NO_DIRECTORY) from None
+                raise Refused("busy", NO_DIRECTORY) from None
             raise
         if not self.tickets.holds(account.name, account.uid):
             raise Refused("no_ticket", _LOG_IN_AGAIN)

@@ -3,7 +3,8 @@
 Three answers, as everywhere: good, refused, unknown. Refused is said only where something has said no:
 
 - the directory says that it has expired or was locked, or PAM's account rules say so;
-- the directory has the account and the site's group, and says that the one is not in the other;
+- the directory has the account and the site's group, and says, with each of its services, that the one is not in the
+  other;
 - the directory has the site's group, and says that there is no such account.
 
 Whatever fails on the way there is "unknown".
@@ -12,7 +13,6 @@ Whatever fails on the way there is "unknown".
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -89,8 +89,8 @@ def look(name: str, group: str, service: str) -> Standing:
             return UNKNOWN
         if first is None:
             return Standing("refused", f"There is no account {name} any more.", absent=True)
-        if members not in os.getgrouplist(name, first):
-            # The list is empty, too, where a directory fell silent just then: so it must answer once more.
+        if not directory.belongs(name, first, group, members):
+            # One that fell silent just then was perhaps heard for half of it: so it must answer once more.
             still = directory.gid_of_user(name), directory.gid_of_group(group)
             return Standing("refused", not_in_group(name, group)) if still == (first, members) else UNKNOWN
         if how := directory.closed(name):

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from davide_hub.broker.accounts import (
+    NO_DIRECTORY,
     NOBODY,
     Account,
     CannotTell,
@@ -21,6 +22,7 @@ from davide_hub.broker.accounts import (
 )
 from davide_hub.broker.attempts import Attempts
 from davide_hub.broker.audit import Audit
+from davide_hub.broker.directory import Silent as DirectorySilent
 from davide_hub.broker.identity import Identities
 from davide_hub.broker.keep import Tickets
 from davide_hub.broker.locks import Locks
@@ -140,6 +142,8 @@ class Verbs:
             return Refusal(kind="wrong_password", sentence="Wrong user name or password.")
         except NotAllowed as refusal:
             return Refusal(kind="not_allowed", sentence=str(refusal))
+        except DirectorySilent:
+            return Refusal(kind="busy", sentence=NO_DIRECTORY)
         except BadWish as error:
             return Refusal(kind="bad_choice", sentence=str(error))
         except UnknownProfile as error:
@@ -220,7 +224,7 @@ class Verbs:
         if found.verdict == "refused":
             raise NotAllowed(found.sentence)
         if found.verdict == "unknown":
-            raise Refused("busy", "The cluster's directory of accounts does not answer. Try again in a minute.")
+            raise Refused("busy", NO_DIRECTORY)
         return self._let_in(account)
 
     def _try_login(self, request: Login) -> str:
