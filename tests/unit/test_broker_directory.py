@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import socket
 from types import SimpleNamespace
 
 import pytest
@@ -127,6 +128,28 @@ def test_a_module_that_lists_its_groups_must_know_the_one_that_counts(module, ca
             directory.belongs("root", 0, "davide", 424242)
     else:
         assert not directory.belongs("root", 0, "davide", 424242)
+
+
+@pytest.mark.parametrize("sssd", ["running", "stopped", "never set up"])
+def test_none_is_not_believed_of_an_sssd_that_is_down(module, tmp_path, monkeypatch, sssd):
+    module._nss_sss_getpwnam_r = module._nss_sss_getgrnam_r = module._nss_sss_initgroups_dyn = lambda *_: 0
+    monkeypatch.setattr(directory, "_services", lambda *_: ["sss"])
+    monkeypatch.setattr(directory, "SSSD", tmp_path / "nss")
+    with socket.socket(socket.AF_UNIX) as listening:
+        if sssd != "never set up":
+            listening.bind(str(directory.SSSD))
+        if sssd == "running":
+            listening.listen()
+        for ask in (
+            lambda: directory.gid_of_user("nobody-of-that-name"),
+            lambda: directory.gid_of_group("nobody-of-that-name"),
+            lambda: directory.belongs("root", 0, "davide", 424242),
+        ):
+            if sssd == "stopped":
+                with pytest.raises(directory.Silent, match="does not listen"):
+                    ask()
+            else:
+                assert not ask()
 
 
 def test_a_module_of_the_c_library_answers_for_memberships(tmp_path, monkeypatch):

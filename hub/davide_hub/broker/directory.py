@@ -13,6 +13,7 @@ import ctypes
 import errno
 import os
 import re
+import socket
 import time
 from collections.abc import Callable
 from ctypes import POINTER, byref, c_char_p, c_int, c_long, c_size_t, c_uint, c_ulong, c_void_p
@@ -22,6 +23,8 @@ from typing import Any
 NSSWITCH = Path("/etc/nsswitch.conf")
 # nss(5)'s statuses; those below are of a service that is out of reach.
 _NOT_FOUND, _FOUND = 0, 1
+SSSD = Path("/var/lib/sss/pipes/nss")
+_SSSD_SECONDS = 2
 _ROOM = 64 * 1024
 _MOST_ROOM = 16 * 1024 * 1024
 # How many groups of one account the first array holds, and that it may have more.
@@ -96,6 +99,7 @@ def belongs(name: str, first: int, group: str, number: int) -> bool:
     for service in _services("initgroups", "group"):
         if (status := _membership_status(service, name, first, group)) not in (_NOT_FOUND, _FOUND):
             raise Silent(f"{service} says {status} to who is in which group")
+        _require_running(service)
     # Whoever answers now may have been silent when the list was made.
     return number in os.getgrouplist(name, first)
 
@@ -121,6 +125,24 @@ def _require_no(ask: Callable[[str], int], line: str) -> None:
     for service in _services(line):
         if (status := ask(service)) != _NOT_FOUND:
             raise Silent(f"{service} says {status} to a {line} entry that the others don't know")
+        _require_running(service)
+
+
+def _require_running(service: str) -> None:
+    """Raise `Silent` if a service's "none" only means that nobody was there to be asked.
+
+    As Red Hat builds sssd (--enable-sss-default-nss-plugin), its module says so where sssd is down, and for minutes
+    still finds what sssd said before: so accounts and groups may be there, and memberships not. sssd leaves its socket
+    behind; where there is none, it was never set up.
+    """
+    if service != "sss" or not SSSD.exists():
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(_SSSD_SECONDS)
+        try:
+            probe.connect(str(SSSD))
+        except OSError as error:
+            raise Silent(f"sssd does not listen: {error}") from error
 
 
 def _status(service: str, function: str, kind: type[ctypes.Structure], name: str) -> int:
