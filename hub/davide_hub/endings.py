@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pwd
 import re
 from dataclasses import dataclass
 
@@ -53,7 +52,7 @@ class Ending:
     sentence: str
 
 
-def of_job(job: Job, own_uid: int | None = None) -> Ending:
+def of_job(job: Job, own_uid: int | None = None, name: str = "") -> Ending:
     """Return how a job ended.
 
     Parameters
@@ -61,10 +60,12 @@ def of_job(job: Job, own_uid: int | None = None) -> Ending:
     job
         A job in a final state.
     own_uid
-        Whose job it is: who cancelled it is told in other words if it was the owner.
+        Whose job it is: who cancelled it is told in other words if it was the owner. If not given, Slurm's word counts.
+    name
+        Of who cancelled it, where the directory told. Not looked up here: that may take minutes.
     """
     if job.state == "CANCELLED":
-        return _cancelled(job.cancelled_by, own_uid)
+        return _cancelled(job.cancelled_by, job.uid if own_uid is None else own_uid, name)
     kind = _KINDS.get(job.state)
     if kind is None:
         return Ending("other", text("ended.other", state=job.state))
@@ -100,18 +101,11 @@ def advice(kind: str) -> str:
     return str(texts_of("ended").get(f"do_{kind}", ""))
 
 
-def _cancelled(by: int | None, own_uid: int | None) -> Ending:
+def _cancelled(by: int | None, own_uid: int | None, name: str) -> Ending:
     if by is None:
         return Ending("cancelled", text("ended.cancelled"))
     if by == own_uid:
         return Ending("cancelled_by_you", text("ended.cancelled_by_you"))
     if by == 0:
         return Ending("cancelled_by_admin", text("ended.cancelled_by_admin"))
-    return Ending("cancelled_by", text("ended.cancelled_by", name=_name(by)))
-
-
-def _name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return text("ended.nobody", uid=uid)
+    return Ending("cancelled_by", text("ended.cancelled_by", name=name or text("ended.nobody", uid=by)))

@@ -6,18 +6,16 @@ is asked, one owner at a time and seldom, and has to say it twice.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import pwd
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from davide_hub.broker.client import BrokerClient, BrokerRefused, BrokerUnreachable
 from davide_hub.slurm import SlurmView
 from davide_hub.states import GONE, UNKNOWN, Job, Phase, phase_of
+from davide_hub.who import uid_of
 
 _log = logging.getLogger("jupyterhub.davide.proof")
 
@@ -25,7 +23,6 @@ _log = logging.getLogger("jupyterhub.davide.proof")
 _PAUSE_SECONDS = 20
 # What an owner said of a job that the list leaves out counts for so long.
 _KEEP_SECONDS = 120
-_DIRECTORY_SECONDS = 2
 _NOTHING = (float("-inf"), UNKNOWN)
 
 
@@ -107,21 +104,10 @@ class Proof:
         return as_job(told)
 
     async def uid_of(self, user: str) -> int | None:
-        """Return a user's uid, None while the directory does not tell it. Nobody waits long for a directory."""
-        if user not in self._uids:
-            looking = asyncio.get_running_loop().run_in_executor(None, _uid, user)
-            with suppress(TimeoutError):
-                uid = await asyncio.wait_for(asyncio.shield(looking), _DIRECTORY_SECONDS)
-                if uid is not None:
-                    self._uids[user] = uid
+        """Return a user's uid, None while the directory does not tell it."""
+        if user not in self._uids and (uid := await uid_of(user)) is not None:
+            self._uids[user] = uid
         return self._uids.get(user)
-
-
-def _uid(user: str) -> int | None:
-    try:
-        return pwd.getpwnam(user).pw_uid
-    except (KeyError, OSError):
-        return None
 
 
 def as_job(told: dict[str, Any]) -> Job:

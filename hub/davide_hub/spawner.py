@@ -34,6 +34,7 @@ from davide_hub.record import SessionRecord
 from davide_hub.states import UNKNOWN, Job, Phase
 from davide_hub.texts import text, texts_of
 from davide_hub.turnstile import turn
+from davide_hub.who import name_of
 
 # How often a starting session asks for news of Slurm; the answer comes from the one view.
 _LOOK_SECONDS = 5
@@ -275,7 +276,7 @@ class DavideSpawner(SessionRecord):
             return
         if job.phase is Phase.ENDED:
             log = await self._log_end()
-            ending = of_log(of_job(job, await self.proof.uid_of(self.user.name)), log)
+            ending = of_log(await self._ending_of(job), log)
             raise SessionFailed(text("ended.before", why=ending.sentence), reason=ending.kind, log=log)
         self.news = news_of(job, self.job_id, self.proof.view, self.asked_at) or self.news
         if self._taken_up and job.phase is Phase.RUNNING and await self._listens_already(job):
@@ -298,6 +299,10 @@ class DavideSpawner(SessionRecord):
         if told["port"] and job.node and not self._at_home.is_set():
             self._note_server(job.node, told["port"])
         return self._at_home.is_set()
+
+    async def _ending_of(self, job: Job) -> Ending:
+        name = await name_of(job.cancelled_by) if job.cancelled_by else ""
+        return of_job(job, await self.proof.uid_of(self.user.name), name)
 
     async def _job(self) -> Job:
         job = await self.proof.job(self.user.name, self.session_key, self.job_id)
@@ -387,7 +392,7 @@ class DavideSpawner(SessionRecord):
             return None
         self._proved = True
         if not self.stopping and not self.ended:
-            ending = of_job(job, await self.proof.uid_of(self.user.name))
+            ending = await self._ending_of(job)
             if ending.kind in LOG_TELLS and self.session_key:
                 self.ended_log = await self._log_end()
             self.end_as(of_log(ending, self.ended_log))

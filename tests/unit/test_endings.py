@@ -31,6 +31,17 @@ def test_after_every_end_it_is_told_what_to_do(state, by):
     assert advice(of_job(Job(Phase.ENDED, state, cancelled_by=by), own_uid=1234).kind)
 
 
+def test_who_cancelled_is_told_by_name_where_the_directory_told_it():
+    ending = of_job(Job(Phase.ENDED, "CANCELLED", cancelled_by=5003), own_uid=1234, name="teacher01")
+    assert ending.sentence == "teacher01 cancelled the session's job."
+
+
+def test_while_the_directory_is_silent_slurm_says_whose_job_it_was():
+    own = Job(Phase.ENDED, "CANCELLED", cancelled_by=5003, uid=5003)
+    assert of_job(own).kind == "cancelled_by_you"
+    assert of_job(own, own_uid=1234).kind == "cancelled_by"
+
+
 @pytest.mark.parametrize("line", ["OSError: [Errno 28] No space left on device", "mkdir: Disk quota exceeded"])
 def test_a_log_that_says_so_tells_of_a_full_home(line):
     failed = of_job(Job(Phase.ENDED, "FAILED"))

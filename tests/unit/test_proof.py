@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import pwd
 import threading
 
 import pytest
 from davide_hub import proof as module
+from davide_hub import who
 from davide_hub.broker.client import BrokerRefused, BrokerUnreachable
 from davide_hub.proof import Proof
 from davide_hub.states import GONE, UNKNOWN, Job, Phase
@@ -42,7 +42,7 @@ class Clock:
 @pytest.fixture(autouse=True)
 def directory(monkeypatch):
     uids = {"student01": 6001, "student02": 6002}
-    monkeypatch.setattr(module, "_uid", uids.get)
+    monkeypatch.setattr(who, "_uid", uids.get)
     return uids
 
 
@@ -158,9 +158,9 @@ def test_while_the_directory_is_silent_the_list_is_believed(directory):
 
 
 def test_a_hanging_directory_holds_nobody_up(monkeypatch):
-    monkeypatch.setattr(module, "_DIRECTORY_SECONDS", 0.01)
+    monkeypatch.setattr(who, "_DIRECTORY_SECONDS", 0.01)
     back = threading.Event()
-    monkeypatch.setattr(module, "_uid", lambda _user: back.wait(10) and 6001)
+    monkeypatch.setattr(who, "_uid", lambda _user: back.wait(10) and 6001)
     proof = made(View())
 
     async def scenario():
@@ -176,16 +176,6 @@ def test_a_uid_is_looked_up_once(directory):
     assert asyncio.run(proof.uid_of("student01")) == 6001
     directory.clear()
     assert asyncio.run(proof.uid_of("student01")) == 6001
-
-
-@pytest.mark.parametrize("error", [KeyError, OSError])
-def test_a_name_that_the_directory_does_not_tell_has_no_uid(monkeypatch, error):
-    def lookup(_name):
-        raise error
-
-    monkeypatch.undo()
-    monkeypatch.setattr(pwd, "getpwnam", lookup)
-    assert module._uid("student01") is None
 
 
 def test_a_session_that_the_broker_saw_end_is_gone_although_its_user_is_not_logged_in():

@@ -200,6 +200,20 @@ def test_an_end_is_told(session):
     assert spawner.proof.forgotten == ["17"]
 
 
+@pytest.mark.parametrize(
+    ("name", "words"), [("teacher01", "teacher01 cancelled"), ("", "The user with the number 5003 cancelled")]
+)
+def test_who_cancelled_a_session_is_asked_of_the_directory(session, monkeypatch, name, words):
+    async def name_of(_uid):
+        return name
+
+    monkeypatch.setattr(module, "name_of", name_of)
+    spawner = session(Job(Phase.ENDED, "CANCELLED", "gpu01", cancelled_by=5003))
+    spawner.job_id = "17"
+    assert asyncio.run(spawner.poll()) == 1
+    assert spawner.ended.startswith(words)
+
+
 def test_a_failed_job_is_told_with_the_end_of_its_log(session):
     spawner = session(FAILED)
     spawner.job_id, spawner.session_key, spawner.node = "17", "ab12", "gpu01"
