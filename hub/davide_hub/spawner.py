@@ -27,6 +27,7 @@ from davide_hub.certificates import session_host
 from davide_hub.database import keep, recover
 from davide_hub.endings import LOG_TELLS, Ending, of_job, of_log, of_refusal
 from davide_hub.heard import HeardServer
+from davide_hub.listening import noted_port, runs_since
 from davide_hub.news import News, news_of
 from davide_hub.options import SessionFailed, chosen_plan, options_in
 from davide_hub.proof import as_job
@@ -279,26 +280,24 @@ class DavideSpawner(SessionRecord):
             ending = of_log(await self._ending_of(job), log)
             raise SessionFailed(text("ended.before", why=ending.sentence), reason=ending.kind, log=log)
         self.news = news_of(job, self.job_id, self.proof.view, self.asked_at) or self.news
-        if self._taken_up and job.phase is Phase.RUNNING and await self._listens_already(job):
-            return
         # The clock runs only while the job does: a day in the queue is no failure.
-        if job.phase is Phase.RUNNING and self._runs_since is None:
-            self._runs_since = time.monotonic()
-        limit = self.site.session.start_timeout_minutes
-        if self._runs_since is not None and time.monotonic() - self._runs_since > 60 * limit:
+        now, limit = time.monotonic(), self.site.session.start_timeout_minutes
+        self._runs_since = runs_since(job, self._runs_since, now)
+        late = self._runs_since is not None and now - self._runs_since > 60 * limit
+        # It may be the hub that was not there to hear it, or the network.
+        asks = late or (self._taken_up and job.phase is Phase.RUNNING)
+        if asks and await self._listens_already(job) is False and late:
             node = job.node or texts_of("ended")["its_node"]
             raise SessionFailed(text("ended.timeout", node=node, n=limit), reason="timeout", log=await self._log_end())
 
-    async def _listens_already(self, job: Job) -> bool:
-        """Return whether the session has called home before: then it has noted its port, and does not call again."""
-        try:
-            told = await self.broker.recall(self.user.name, self.session_key)
-        except (BrokerRefused, BrokerUnreachable) as error:
-            self.log.warning("%s: not known whether job %s listens: %s", self._log_name, self.job_id, error)
-            return False
-        if told["port"] and job.node and not self._at_home.is_set():
-            self._note_server(job.node, told["port"])
-        return self._at_home.is_set()
+    async def _listens_already(self, job: Job) -> bool | None:
+        """Return whether the session's server listens, heard or not; None if nobody can tell just now."""
+        port = await noted_port(self.broker, self.user.name, self.session_key)
+        if port and job.node and not self._at_home.is_set():
+            self._note_server(job.node, port)
+        if self._at_home.is_set():
+            return True
+        return False if port == 0 else None
 
     async def _ending_of(self, job: Job) -> Ending:
         name = await name_of(job.cancelled_by) if job.cancelled_by else ""

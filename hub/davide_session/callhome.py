@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from davide_session.claim import LISTENING
 from davide_session.hub_client import fetch
 
 _FIRST_PAUSE_SECONDS = 0.1
@@ -24,9 +25,9 @@ def note_port(folder: Path, port: int) -> None:
     port
         Where the server listens already.
     """
-    draft = folder / ".listening.json"
+    draft = folder / f".{LISTENING}"
     draft.write_text(json.dumps({"port": port}))
-    draft.replace(folder / "listening.json")
+    draft.replace(folder / LISTENING)
 
 
 async def call_home(url: str, token: str, port: int, log: logging.Logger) -> None:

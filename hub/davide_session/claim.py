@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
+
+# Where a server notes its port; see `callhome.note_port`.
+LISTENING = "listening.json"
 
 
 class NotClaimed(Exception):  # noqa: N818 - it is what it says
@@ -40,6 +44,9 @@ def claim(folder: Path, job_id: str) -> None:
             raise NotClaimed(f"{claimed}: no session made this; remove it and start a new session") from None
         if holder != job_id:
             raise NotClaimed(f"this session already runs as job {holder}") from None
+        # By a server that is gone: nobody is to believe that this one listens there.
+        with suppress(OSError):
+            (folder / LISTENING).unlink(missing_ok=True)
     except OSError as error:
         problem = f"{claimed}: can't be made ({error.strerror}); make room in your home and start a new session"
         raise NotClaimed(problem) from None

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from davide_session.callhome import note_port
 from davide_session.claim import NotClaimed, claim
 
 TOP = Path(__file__).parents[2]
@@ -22,6 +23,16 @@ def test_a_job_that_is_started_anew_under_its_number_may_go_on(tmp_path):
     claim(tmp_path, "17")
     claim(tmp_path, "17")
     assert [path.name for path in tmp_path.iterdir()] == ["claimed"]
+
+
+def test_where_the_first_server_of_a_job_listened_is_forgotten_when_it_is_started_anew(tmp_path):
+    claim(tmp_path, "17")
+    note_port(tmp_path, 40123)
+    with pytest.raises(NotClaimed):
+        claim(tmp_path, "18")
+    assert (tmp_path / "listening.json").exists(), "the session's own job may go on"
+    claim(tmp_path, "17")
+    assert not (tmp_path / "listening.json").exists()
 
 
 def test_what_no_session_made_is_told_in_a_sentence(tmp_path):
