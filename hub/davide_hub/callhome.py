@@ -33,10 +33,14 @@ class CallHomeHandler(OwnSessionHandler):
     """Takes a port from the session's own token, and nothing else from anybody."""
 
     async def post(self) -> None:
-        """Note the port. 204 is "noted"; 503 is "ask again in a moment"."""
+        """Note the port. 204 is "noted"; 503 is "ask again in a moment".
+
+        409 is "not from there". The spawner finds out whether Slurm has started another server, or somebody plays.
+        """
         spawner = self._own_session()
         port = self._port(self.get_json_body())
         if spawner.port not in (0, port):
+            spawner.other_port = port
             raise web.HTTPError(409, "this session has called home already, from another port")
         if not await spawner.call_home(port, self._peer()):
             raise web.HTTPError(503, "it is not known on which node this job runs; call again")

@@ -82,6 +82,7 @@ class SessionRecord(SlurmSpawner):  # type: ignore[misc]
     _closed: bool
     _proved: bool
     _taken_up: bool
+    other_port = 0  # from which the session's token has called, too
     ended_log: str
     report: Any
 
@@ -152,7 +153,7 @@ class SessionRecord(SlurmSpawner):  # type: ignore[misc]
             self.proof.view.forget(self.job_id)
         super().clear_state()
         self.session_key = self.token_digest = self.unsure = self.node = self.stopping = ""
-        self.port = 0
+        self.port = self.other_port = 0
         self._at_home.clear()
         self._submission = None
         self._runs_since = self.report = self.gpu_use = None

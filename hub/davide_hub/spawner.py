@@ -380,10 +380,11 @@ class DavideSpawner(SessionRecord):
         if not self.job_id:
             return None if self.session_key and not self._closed else 1
         job = await self._job()
-        if job.phase is Phase.WAITING and self.node:
-            if time.monotonic() - self._called_home < _OLDEST_ANSWER_SECONDS:
-                # Most likely from before it started: it has called home since.
-                return None
+        waits = job.phase is Phase.WAITING and bool(self.node)
+        if waits and time.monotonic() - self._called_home < _OLDEST_ANSWER_SECONDS:
+            # Most likely from before it started: it has called home since.
+            return None
+        if waits or (job.phase is Phase.RUNNING and await self._is_another_server()):
             # Its kernels are gone, and started anew it would be an empty session that nobody asked for.
             self.end_as(Ending("requeued", text("ended.requeued")))
             return 1
@@ -396,6 +397,19 @@ class DavideSpawner(SessionRecord):
                 self.ended_log = await self._log_end()
             self.end_as(of_log(ending, self.ended_log))
         return 1
+
+    async def _is_another_server(self) -> bool:
+        """Return whether Slurm started the job anew while nobody looked, and the server that is known is gone.
+
+        Then another one calls, and has noted its port; one job alone has the session (`davide_session/claim.py`).
+        A call by itself proves nothing: who has but the session's token can make one.
+        """
+        if not self.other_port:
+            return False
+        noted = await noted_port(self.broker, self.user.name, self.session_key)
+        if noted is not None and noted != self.other_port:
+            self.other_port = 0
+        return bool(noted) and noted == self.other_port
 
     async def poll_and_notify(self) -> int | None:
         """Do what JupyterHub does at the end of a session, until that is written down.

@@ -172,6 +172,7 @@ def call_home(
     body=None,
     port=0,
     up=True,
+    session=None,
 ):
     called = []
 
@@ -179,7 +180,7 @@ def call_home(
         called.append((number, address))
         return up
 
-    session = SimpleNamespace(token_digest=digest("own"), port=port, call_home=note)
+    session = session or SimpleNamespace(token_digest=digest("own"), port=port, call_home=note, other_port=0)
     others = SimpleNamespace(token_digest="", port=0)
     monkeypatch.setattr(callhome, "User", SimpleNamespace)
     handler = SimpleNamespace(
@@ -205,6 +206,19 @@ def test_a_call_home_is_noted(monkeypatch):
 
 def test_calling_twice_is_calling_once(monkeypatch):
     assert call_home(monkeypatch, body={"port": 40123}, port=40123) == [(40123, "192.0.2.21"), 204]
+
+
+@pytest.mark.parametrize(
+    ("token", "port", "code", "noted"),
+    [("own", 50000, 409, 50000), ("of somebody else", 50000, 403, 0), (None, 50000, 403, 0), ("own", 80, 400, 0)],
+)
+def test_a_call_from_another_port_is_refused_and_with_the_sessions_own_token_noted(
+    monkeypatch, token, port, code, noted
+):
+    session = SimpleNamespace(token_digest=digest("own"), port=40123, other_port=0)
+    with pytest.raises(web.HTTPError) as refused:
+        call_home(monkeypatch, token=token, body={"port": port}, session=session)
+    assert (refused.value.status_code, session.other_port, session.port) == (code, noted, 40123)
 
 
 @pytest.mark.parametrize(

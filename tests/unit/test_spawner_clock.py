@@ -83,3 +83,45 @@ def test_the_clock_counts_from_the_first_sight_of_a_run_without_a_break():
     assert runs_since(RUNS, 10.0, 20.0) == 10.0
     for held in (SUSPENDED, Job(Phase.RUNNING, "STOPPED", "gpu01"), WAITS, UNKNOWN):
         assert runs_since(held, 10.0, 20.0) is None
+
+
+# -- a job that Slurm started anew under its number
+
+
+def up(session, *jobs: Job, other_port: int):
+    spawner = session(*jobs)
+    spawner.job_id, spawner.session_key = "17", "ab12"
+    spawner.node, spawner.port, spawner.other_port = "gpu01", 40123, other_port
+    return spawner
+
+
+def test_a_session_whose_job_has_another_server_has_ended(session):
+    spawner = up(session, RUNS, other_port=41000)
+    spawner.broker.answers["recall"] = recalled(41000)
+    assert asyncio.run(spawner.poll()) == 1
+    assert (spawner.ended_as, "put back into the queue" in spawner.ended) == ("requeued", True)
+    assert not spawner._proved, "its job still runs: it is cancelled"
+    spawner.clear_state()
+    assert spawner.other_port == 0
+
+
+def test_a_call_from_a_port_that_no_server_has_noted_ends_nothing(session):
+    spawner = up(session, RUNS, other_port=41000)
+    spawner.broker.answers["recall"] = recalled(40123)
+    assert asyncio.run(spawner.poll()) is None
+    assert asyncio.run(spawner.poll()) is None
+    assert spawner.broker.verbs() == ["recall"], "nor is it asked about again"
+
+
+def test_while_nobody_can_tell_whether_there_is_another_server_the_session_lives(session):
+    spawner = up(session, RUNS, other_port=41000)
+    spawner.broker.answers["recall"] = in_turn(BrokerUnreachable(), recalled(41000))
+    assert asyncio.run(spawner.poll()) is None
+    assert asyncio.run(spawner.poll()) == 1
+
+
+@pytest.mark.parametrize("job", [RUNS, UNKNOWN])
+def test_without_such_a_call_nobody_is_asked(session, job):
+    spawner = up(session, job, other_port=0)
+    assert asyncio.run(spawner.poll()) is None
+    assert spawner.broker.said == []
