@@ -5,12 +5,10 @@ from __future__ import annotations
 import logging
 
 from davide_hub.broker.client import BrokerClient, BrokerRefused, BrokerUnreachable
-from davide_hub.states import Job, Phase
+from davide_hub.states import SUSPENDED, Job, Phase
 
 _log = logging.getLogger("jupyterhub.davide.listening")
 
-# Slurm's words for jobs that hold their nodes and do nothing there.
-_HELD = ("SUSPENDED", "STOPPED")
 # With "failed", the session's folder could not be read: most likely its file system hangs.
 _UNCLEAR = ("busy", "failed")
 
@@ -27,7 +25,7 @@ def runs_since(job: Job, before: float | None, now: float) -> float | None:
     now
         Seconds that only grow.
     """
-    if job.phase is not Phase.RUNNING or job.state in _HELD:
+    if job.phase is not Phase.RUNNING or job.state in SUSPENDED:
         return None
     return now if before is None else before
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import pwd
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 _DIRECTORY_SECONDS = 2
+# Its own: while it hangs, those who ask hold no thread that others need.
+_ASKING = ThreadPoolExecutor(4, "directory")
 
 _Asked = TypeVar("_Asked")
 _Told = TypeVar("_Told")
@@ -24,7 +27,7 @@ async def name_of(uid: int) -> str:
 
 
 async def _soon(question: Callable[[_Asked], _Told], about: _Asked) -> _Told | None:
-    looking = asyncio.get_running_loop().run_in_executor(None, question, about)
+    looking = asyncio.get_running_loop().run_in_executor(_ASKING, question, about)
     try:
         return await asyncio.wait_for(asyncio.shield(looking), _DIRECTORY_SECONDS)
     except TimeoutError:
